@@ -1,0 +1,6 @@
+package gojinn
+
+import (
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/tetratelabs/wazero"
+)
