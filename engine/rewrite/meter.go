@@ -1,0 +1,210 @@
+package rewrite
+
+// Metering. A function pays on entry for everything in it that is outside of loops, a loop pays on every turn for
+// everything in it that is outside of the loops it contains: all branches counted, so that what is paid is an upper
+// bound of what is executed, and the same in every run.
+//
+// The sequences below leave the operand stack as they find it and touch no local, so they fit anywhere.
+
+// writer makes the new module.
+type writer struct {
+	m       *module
+	options Options
+
+	tick, overflow     uint32 // functions
+	fuel, stack, elems uint32 // globals: fuel, call stack left, table elements left
+
+	types     map[string]uint32 // types by their binary form
+	newTypes  []byte            // those that the module did not have
+	typeCount int
+
+	addedFrom uint32 // index of the first function of ours
+	added     []addedFunc
+	bulkOps   map[bulkOp]uint32
+
+	data          dataPlan
+	bodies        []byte // the code section without its count
+	codeCount     int
+	mutatesTables bool
+
+	tmp []byte
+}
+
+// addedFunc is a function of ours, behind those of the module.
+type addedFunc struct {
+	name string
+	typ  uint32
+	body []byte // with locals and end, without its size
+}
+
+// The number of functions that we import, and of globals that we define.
+const (
+	ownImports = 2
+	ownGlobals = 3
+)
+
+func newWriter(m *module, o Options) *writer {
+	w := &writer{
+		m:         m,
+		options:   o,
+		tick:      uint32(m.importedFuncs),
+		overflow:  uint32(m.importedFuncs) + 1,
+		fuel:      uint32(len(m.globalType)),
+		stack:     uint32(len(m.globalType)) + 1,
+		elems:     uint32(len(m.globalType)) + 2,
+		addedFrom: uint32(len(m.funcs)) + ownImports,
+		types:     make(map[string]uint32, len(m.types)),
+		typeCount: len(m.types),
+		bulkOps:   map[bulkOp]uint32{},
+		data:      planData(m),
+	}
+	for i := len(m.types) - 1; i >= 0; i-- {
+		w.types[string(appendType(nil, m.types[i].params, m.types[i].results))] = uint32(i)
+	}
+	return w
+}
+
+// funcIndex is the new index of a function of the module: our imports stand behind its imports.
+func (w *writer) funcIndex(f uint32) uint32 {
+	if int(f) < w.m.importedFuncs {
+		return f
+	}
+	return f + ownImports
+}
+
+func appendType(dst, params, results []byte) []byte {
+	return appendBytes(appendBytes(append(dst, 0x60), params), results)
+}
+
+// typeOf returns the index of a function type, which it adds if the module has none like it.
+func (w *writer) typeOf(params, results []byte) uint32 {
+	form := appendType(nil, params, results)
+	i, ok := w.types[string(form)]
+	if !ok {
+		i = uint32(w.typeCount)
+		w.typeCount++
+		w.types[string(form)] = i
+		w.newTypes = append(w.newTypes, form...)
+	}
+	return i
+}
+
+// add appends a function of ours and returns its index.
+func (w *writer) add(name string, typ uint32, body []byte) uint32 {
+	w.added = append(w.added, addedFunc{name, typ, body})
+	return w.addedFrom + uint32(len(w.added)) - 1
+}
+
+// code checks and rewrites all functions.
+func (w *writer) code() *Error {
+	s := &scanner{w: w, m: w.m}
+	w.bodies = make([]byte, 0, w.m.codeBytes()+w.m.codeBytes()/2)
+	for i := range w.m.code {
+		if e := s.scan(i); e != nil {
+			return e
+		}
+		w.function(&s.b, w.m.types[w.m.funcs[w.m.importedFuncs+i]].results)
+	}
+	return nil
+}
+
+// function writes a function that has been scanned. One that calls others is wrapped in a block whose label takes the
+// place of the function's own, so that every way out of it meets the end of the block, where the stack budget is given
+// back.
+func (w *writer) function(b *body, results []byte) {
+	out := asm(append(w.tmp[:0], b.locals...))
+	wrap := w.options.Meter && b.calls
+	weight := frameWeight(b)
+	if w.options.Meter {
+		w.pay(&out, b.regions[0])
+	}
+	if wrap {
+		w.enter(&out, weight)
+		out.op(opBlock)
+		out = w.appendBlockType(out, results)
+	}
+	at := uint32(0)
+	for _, e := range b.edits {
+		if e.kind == editLoop && !w.options.Meter {
+			continue
+		}
+		out = append(out, b.code[at:e.start]...)
+		at = e.end
+		switch e.kind {
+		case editCall:
+			out.with(opCall, e.arg)
+		case editRefFunc:
+			out.with(opRefFunc, e.arg)
+		case editReturn:
+			out.with(opBr, e.arg)
+		case editLoop:
+			w.pay(&out, max(b.regions[e.arg], 1))
+		case editDataDrop:
+			out.misc(miscDataDrop, e.arg)
+		case editMemoryInit:
+			out.misc(miscMemoryInit, e.arg, 0)
+		}
+	}
+	out = append(out, b.code[at:]...)
+	if wrap {
+		w.leave(&out, weight)
+		out.op(opEnd)
+	}
+	w.bodies = appendBytes(w.bodies, out)
+	w.tmp = out
+}
+
+// pay lowers the fuel and calls the host when it is used up.
+func (w *writer) pay(a *asm, cost uint64) {
+	if cost == 0 {
+		return
+	}
+	a.with(opGlobalGet, w.fuel)
+	a.i64(int64(cost))
+	w.payStack(a)
+}
+
+// payStack lowers the fuel by the upper of two i64 operands, the lower one being the fuel itself.
+func (w *writer) payStack(a *asm) {
+	a.op(opI64Sub)
+	a.with(opGlobalSet, w.fuel)
+	a.with(opGlobalGet, w.fuel)
+	a.i64(0)
+	a.op(opI64LtS, opIf, blockVoid)
+	a.with(opCall, w.tick)
+	a.op(opEnd)
+}
+
+// enter takes a frame from the stack budget and calls the host when that is used up.
+func (w *writer) enter(a *asm, weight int64) {
+	a.with(opGlobalGet, w.stack)
+	a.i64(weight)
+	a.op(opI64Sub)
+	a.with(opGlobalSet, w.stack)
+	a.with(opGlobalGet, w.stack)
+	a.i64(0)
+	a.op(opI64LtS, opIf, blockVoid)
+	a.with(opCall, w.overflow)
+	a.op(opUnreachable, opEnd)
+}
+
+// leave gives it back.
+func (w *writer) leave(a *asm, weight int64) {
+	a.with(opGlobalGet, w.stack)
+	a.i64(weight)
+	a.op(opI64Add)
+	a.with(opGlobalSet, w.stack)
+}
+
+// frameWeight estimates the bytes of call stack that a function takes.
+func frameWeight(b *body) int64 { return 64 + 8*int64(b.nlocals) }
+
+func (w *writer) appendBlockType(dst, results []byte) []byte {
+	switch len(results) {
+	case 0:
+		return append(dst, blockVoid)
+	case 1:
+		return append(dst, results[0])
+	}
+	return appendSleb(dst, int64(w.typeOf(nil, results)))
+}

@@ -1,0 +1,441 @@
+package rewrite
+
+// edit is a place in a function's code where the rewritten one differs: bytes start to end of the body give way to
+// what the kind says.
+type edit struct {
+	start, end uint32
+	kind       editKind
+	arg        uint32
+}
+
+type editKind uint8
+
+const (
+	editCall       editKind = iota // call arg, an index of the rewritten module
+	editRefFunc                    // ref.func arg
+	editLoop                       // after the loop's type: pay for region arg
+	editReturn                     // branch to label arg
+	editDataDrop                   // data.drop arg
+	editMemoryInit                 // memory.init arg
+)
+
+// body is a function as scan found it. One is used for all functions, one after the other.
+type body struct {
+	locals  []byte // the declarations as in the binary
+	code    []byte // the instructions, with the last end
+	nlocals int    // parameters included
+	edits   []edit
+
+	// regions holds what a check has to pay for. Region 0 is the code outside of loops, the others belong to one loop
+	// each: everything in it but the loops it contains.
+	regions []uint64
+	calls   bool // calls functions of the guest or the host
+	height  int  // of the operand stack, roughly
+
+	frames []byte   // kinds of the open blocks
+	loops  []uint32 // regions of the open loops
+}
+
+// scanner walks functions.
+type scanner struct {
+	w *writer
+	m *module
+	b body
+
+	base int // of the body in the binary, for errors
+	err  *Error
+}
+
+func (s *scanner) fail(kind Kind, at int, reason string) {
+	s.err = &Error{Offset: s.base + at, Section: "code", Reason: reason, Kind: kind}
+}
+
+// scan decodes function number i of those defined in the module and notes what to change. It checks every index and
+// every bound; types are wazero's business.
+func (s *scanner) scan(i int) *Error {
+	at := s.m.code[i]
+	s.base, s.err = at.start, nil
+	b := &s.b
+	params := len(s.m.types[s.m.funcs[s.m.importedFuncs+i]].params)
+	raw := s.m.wasm[at.start:at.end]
+	split := s.locals(raw, params)
+	if s.err != nil {
+		return s.err
+	}
+	b.locals, b.code = raw[:split], raw[split:]
+	s.base += split
+	if len(b.code) == 0 || b.code[len(b.code)-1] != opEnd {
+		s.fail(Malformed, len(b.code), "a function does not end with end")
+		return s.err
+	}
+	b.edits = b.edits[:0]
+	b.regions = append(b.regions[:0], 0)
+	b.calls = false
+	b.frames = append(b.frames[:0], opBlock)
+	b.loops = append(b.loops[:0], 0)
+	s.instructions()
+	return s.err
+}
+
+// locals checks the declarations of a body and returns where its instructions begin.
+func (s *scanner) locals(raw []byte, params int) int {
+	groups, p := uleb(raw, 0)
+	if p < 0 || int64(groups)*2 > int64(len(raw)-p) {
+		s.fail(Malformed, 0, "the locals do not fit into their function")
+		return 0
+	}
+	total := uint64(params)
+	for range groups {
+		n, next := uleb(raw, p)
+		if next < 0 || next >= len(raw) {
+			s.fail(Malformed, p, "the locals do not fit into their function")
+			return 0
+		}
+		if kind, reason := checkValueType(raw[next]); reason != "" {
+			s.fail(kind, next, reason)
+			return 0
+		}
+		total += uint64(n)
+		p = next + 1
+	}
+	if total > MaxLocals {
+		s.fail(OverLimit, p, limitReason("parameters and locals in one function", int(min(total, 1<<31-1)), MaxLocals))
+		return 0
+	}
+	s.b.nlocals = int(total)
+	return p
+}
+
+const (
+	reasonCut   = "an instruction ends too early"
+	reasonIndex = " is out of range"
+)
+
+// instructions walks the code. It has no recursion: nesting lives in b.frames.
+func (s *scanner) instructions() {
+	var (
+		b      = &s.b
+		m      = s.m
+		code   = b.code
+		region = uint32(0)
+		p      int
+	)
+	note := func(start, end int, kind editKind, arg uint32) {
+		b.edits = append(b.edits, edit{uint32(start), uint32(end), kind, arg})
+	}
+	for p < len(code) {
+		start := p
+		if len(b.frames) == 0 {
+			s.fail(Malformed, start, "code after the end of its function")
+			return
+		}
+		op := opcodes[code[p]]
+		p++
+		misc := uint32(0)
+		switch op.imm {
+		case immMisc:
+			var next int
+			misc, next = uleb(code, p)
+			if next < 0 || misc >= uint32(len(miscOpcodes)) {
+				s.fail(Malformed, start, "unknown instruction 0xfc")
+				return
+			}
+			op, p = miscOpcodes[misc], next
+		case immVector:
+			if p >= len(code) {
+				s.fail(Malformed, start, reasonCut)
+				return
+			}
+			op = vectorOpcodes[code[p]]
+			p++
+		}
+		b.regions[region] += uint64(op.cost)
+
+		switch op.imm {
+		case immNone:
+
+		case immLocal:
+			var x uint32
+			if x, p = uleb(code, p); p < 0 || int64(x) >= int64(b.nlocals) {
+				s.fail(Malformed, start, "local"+reasonIndex)
+				return
+			}
+
+		case immI32:
+			if p = skipSleb32(code, p); p < 0 {
+				s.fail(Malformed, start, "bad number")
+				return
+			}
+
+		case immI64:
+			if p = skipSleb64(code, p); p < 0 {
+				s.fail(Malformed, start, "bad number")
+				return
+			}
+
+		case immMemArg, immMemArgLane:
+			if _, p = uleb(code, p); p >= 0 {
+				_, p = uleb(code, p)
+			}
+			if p < 0 {
+				s.fail(Malformed, start, "bad number")
+				return
+			}
+			if op.imm == immMemArgLane {
+				p++
+			}
+
+		case immLabel:
+			var x uint32
+			if x, p = uleb(code, p); p < 0 || int64(x) >= int64(len(b.frames)) {
+				s.fail(Malformed, start, "label"+reasonIndex)
+				return
+			}
+
+		case immBlock:
+			if p = s.blockType(p); p < 0 {
+				return
+			}
+			if len(b.frames) >= MaxNesting {
+				s.fail(OverLimit, start, limitReason("nested blocks", len(b.frames)+1, MaxNesting))
+				return
+			}
+			kind := code[start]
+			b.frames = append(b.frames, kind)
+			if kind == opLoop {
+				region = uint32(len(b.regions))
+				b.regions = append(b.regions, 0)
+				b.loops = append(b.loops, region)
+				note(p, p, editLoop, region)
+			}
+
+		case immElse:
+			if top := len(b.frames) - 1; b.frames[top] != opIf {
+				s.fail(Malformed, start, "else without if")
+				return
+			} else {
+				b.frames[top] = opElse
+			}
+
+		case immEnd:
+			top := len(b.frames) - 1
+			if b.frames[top] == opLoop {
+				b.loops = b.loops[:len(b.loops)-1]
+				region = b.loops[len(b.loops)-1]
+			}
+			b.frames = b.frames[:top]
+
+		case immCall:
+			var f uint32
+			if f, p = uleb(code, p); p < 0 || int64(f) >= int64(len(m.funcs)) {
+				s.fail(Malformed, start, "function"+reasonIndex)
+				return
+			}
+			b.calls = true
+			if to := s.w.funcIndex(f); to != f {
+				note(start, p, editCall, to)
+			}
+
+		case immCallIndirect:
+			var t, x uint32
+			if t, p = uleb(code, p); p >= 0 {
+				x, p = uleb(code, p)
+			}
+			if p < 0 || int64(t) >= int64(len(m.types)) || int64(x) >= int64(len(m.tables)) {
+				s.fail(Malformed, start, "type or table"+reasonIndex)
+				return
+			}
+			b.calls = true
+
+		case immReturn:
+			note(start, p, editReturn, uint32(len(b.frames)-1))
+
+		case immLabels:
+			if p = s.labels(p); p < 0 {
+				return
+			}
+
+		case immGlobal:
+			var x uint32
+			if x, p = uleb(code, p); p < 0 || int64(x) >= int64(len(m.globalType)) {
+				s.fail(Malformed, start, "global"+reasonIndex)
+				return
+			}
+
+		case immTable, immTable2:
+			var x, y uint32
+			if x, p = uleb(code, p); p >= 0 && op.imm == immTable2 {
+				y, p = uleb(code, p)
+			}
+			if p < 0 || int64(max(x, y)) >= int64(len(m.tables)) {
+				s.fail(Malformed, start, "table"+reasonIndex)
+				return
+			}
+			switch {
+			case code[start] == opTableSet:
+				s.w.mutatesTables = true
+			case code[start] != opMisc || misc == miscTableSize:
+			default:
+				s.w.mutatesTables = true
+				if s.w.options.Meter {
+					note(start, p, editCall, s.w.bulk(bulkOp{misc, x, y}))
+				}
+			}
+
+		case immMemory, immMemory2:
+			zeros := int(op.imm-immMemory) + 1
+			for range zeros {
+				if p >= len(code) || code[p] != 0 {
+					s.fail(Malformed, start, "unknown memory")
+					return
+				}
+				p++
+			}
+			if m.memory == nil {
+				s.fail(Malformed, start, "an instruction for memory, but no memory")
+				return
+			}
+			if s.w.options.Meter && code[start] != opMemorySize {
+				if code[start] == opMemoryGrow {
+					misc = opMemoryGrow
+				}
+				note(start, p, editCall, s.w.bulk(bulkOp{op: misc}))
+			}
+
+		case immData, immDataMemory:
+			var x uint32
+			x, p = uleb(code, p)
+			if p >= 0 && op.imm == immDataMemory {
+				if p >= len(code) || code[p] != 0 || m.memory == nil {
+					s.fail(Malformed, start, "unknown memory")
+					return
+				}
+				p++
+			}
+			if p < 0 || int64(x) >= int64(len(m.data)) || !m.hasDataCount {
+				s.fail(Malformed, start, "data segment"+reasonIndex+", or the data count is missing")
+				return
+			}
+			to := s.w.data.index(x)
+			switch {
+			case misc == miscDataDrop:
+				note(start, p, editDataDrop, to)
+			case s.w.options.Meter:
+				note(start, p, editCall, s.w.bulk(bulkOp{op: misc, x: to}))
+			default:
+				note(start, p, editMemoryInit, to)
+			}
+
+		case immElem, immElemTable:
+			var x, y uint32
+			if x, p = uleb(code, p); p >= 0 && op.imm == immElemTable {
+				y, p = uleb(code, p)
+			}
+			if p < 0 || int64(x) >= int64(len(m.elems)) || op.imm == immElemTable && int64(y) >= int64(len(m.tables)) {
+				s.fail(Malformed, start, "element segment or table"+reasonIndex)
+				return
+			}
+			s.w.mutatesTables = true
+			if misc == miscTableInit && s.w.options.Meter {
+				note(start, p, editCall, s.w.bulk(bulkOp{misc, x, y}))
+			}
+
+		case immFunc:
+			var f uint32
+			f, p = uleb(code, p)
+			if _, ok := m.declared[f]; p < 0 || !ok {
+				s.fail(Malformed, start, "ref.func of a function that occurs nowhere outside of code")
+				return
+			}
+			note(start, p, editRefFunc, s.w.funcIndex(f))
+
+		case immSelect:
+			if p+2 > len(code) || code[p] != 1 {
+				s.fail(Malformed, start, "a select must have one type")
+				return
+			}
+			if kind, reason := checkValueType(code[p+1]); reason != "" {
+				s.fail(kind, start, reason)
+				return
+			}
+			p += 2
+
+		case immRefType:
+			if p >= len(code) || code[p] != typeFuncref && code[p] != typeExternref {
+				s.fail(Unsupported, start, "ref.null of a type that is not enabled")
+				return
+			}
+			p++
+
+		case immLane:
+			p++
+		case immF32:
+			p += 4
+		case immF64:
+			p += 8
+		case immV128:
+			p += 16
+
+		case immProposal:
+			s.fail(Unsupported, start, "an instruction of a proposal that is not enabled: WebAssembly 2.0 is")
+			return
+		default:
+			s.fail(Malformed, start, "unknown instruction")
+			return
+		}
+		if p > len(code) {
+			s.fail(Malformed, start, reasonCut)
+			return
+		}
+	}
+	if len(b.frames) > 0 {
+		s.fail(Malformed, p, "a block has no end")
+	}
+}
+
+// blockType checks the type of a block at p and returns the position after it, negative after a failure.
+func (s *scanner) blockType(p int) int {
+	t, next := sleb33(s.b.code, p)
+	switch {
+	case next < 0:
+		s.fail(Malformed, p, "bad block type")
+	case t >= 0:
+		if t < int64(len(s.m.types)) {
+			return next
+		}
+		s.fail(Malformed, p, "type"+reasonIndex)
+	case t == blockVoid-0x80:
+		return next
+	case t < blockVoid-0x80:
+		s.fail(Malformed, p, "bad block type")
+	default:
+		kind, reason := checkValueType(byte(t & 0x7f))
+		if reason == "" {
+			return next
+		}
+		s.fail(kind, p, reason)
+	}
+	return -1
+}
+
+// labels checks a branch table at p and returns the position after it, negative after a failure.
+func (s *scanner) labels(p int) int {
+	b := &s.b
+	n, next := uleb(b.code, p)
+	if next < 0 || int64(n) >= int64(len(b.code)-next) {
+		s.fail(Malformed, p, "the labels do not fit into their function")
+		return -1
+	}
+	if n > MaxBranchTargets {
+		s.fail(OverLimit, p, limitReason("branch targets", int(n), MaxBranchTargets))
+		return -1
+	}
+	for range n + 1 {
+		var x uint32
+		if x, next = uleb(b.code, next); next < 0 || int64(x) >= int64(len(b.frames)) {
+			s.fail(Malformed, p, "label"+reasonIndex)
+			return -1
+		}
+	}
+	return next
+}
