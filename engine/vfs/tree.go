@@ -1,0 +1,190 @@
+package vfs
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+const (
+	// MaxPath is the longest path a guest may give, in bytes.
+	MaxPath = 4095
+	// MaxName is the longest component of a path, in bytes.
+	MaxName = 255
+)
+
+// Tree says what is mounted where. Mount points may lie inside other mounts,
+// whose content at that place they hide; directories that lead to mount points
+// exist by themselves. The zero Tree is empty: its root is a directory without
+// entries that can't be changed.
+//
+// A Tree is built by one goroutine; after that it is only read, and safe for
+// concurrent use.
+type Tree struct {
+	root  node
+	nodes int // made so far; numbers them
+}
+
+// node is a place in the tree that is a mount point or leads to one.
+type node struct {
+	id       int
+	name     string
+	fs       FS // nil: a directory of the tree's own, or of the mount around it
+	children map[string]*node
+}
+
+// NewTree returns a tree with the devices every guest has: /dev/null and
+// /dev/urandom.
+func NewTree() *Tree {
+	t := new(Tree)
+	for guestPath, device := range map[string]FS{"/dev/null": Null, "/dev/urandom": Random} {
+		if err := t.Mount(guestPath, device); err != nil {
+			panic(err) // impossible: both paths are valid and the tree is empty
+		}
+	}
+	return t
+}
+
+// Mount makes fs appear at guestPath, an absolute path without ".", ".." and
+// empty components; "/" is allowed. Mounting twice at one place is an error.
+func (t *Tree) Mount(guestPath string, fs FS) error {
+	if err := checkMountPoint(guestPath); err != nil {
+		return fmt.Errorf("mounting at %q: %w", guestPath, err)
+	}
+	n := &t.root
+	for name := range components(guestPath) {
+		n = t.child(n, name)
+	}
+	if n.fs != nil {
+		return fmt.Errorf("mounting at %q: something is mounted there already", guestPath)
+	}
+	n.fs = fs
+	return nil
+}
+
+func (t *Tree) child(parent *node, name string) *node {
+	if n := parent.children[name]; n != nil {
+		return n
+	}
+	t.nodes++
+	n := &node{id: t.nodes, name: name}
+	if parent.children == nil {
+		parent.children = make(map[string]*node)
+	}
+	parent.children[name] = n
+	return n
+}
+
+func checkMountPoint(guestPath string) error {
+	switch {
+	case !strings.HasPrefix(guestPath, "/"):
+		return fmt.Errorf("a mount point is an absolute path")
+	case path.Clean(guestPath) != guestPath:
+		return fmt.Errorf("a mount point has no empty, %q or %q component and no slash at its end", ".", "..")
+	}
+	return checkPath(guestPath)
+}
+
+// components yields the non-empty components of a path.
+func components(p string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for name := range strings.SplitSeq(p, "/") {
+			if name != "" && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// checkPath refuses what no path may be, wherever it leads.
+func checkPath(p string) error {
+	switch {
+	case p == "":
+		return ENOENT
+	case len(p) > MaxPath:
+		return ENAMETOOLONG
+	case strings.IndexByte(p, 0) >= 0:
+		return EINVAL
+	}
+	for name := range components(p) {
+		if len(name) > MaxName {
+			return ENAMETOOLONG
+		}
+	}
+	return nil
+}
+
+// names returns the names of the node's children, sorted.
+func (n *node) names() []string {
+	if n == nil {
+		return nil
+	}
+	names := make([]string, 0, len(n.children))
+	for name := range n.children {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// treeDevice is the device number of the tree's own directories, out of the way
+// of the numbers of the host's devices.
+const treeDevice = 1 << 63
+
+func (n *node) stat() Stat {
+	return Stat{Device: treeDevice, Inode: uint64(n.id) + 1, Type: TypeDirectory, Links: 1}
+}
+
+// View is a tree as one call sees it. It is used by one goroutine at a time.
+type View struct {
+	tree  *Tree
+	roots map[*node]Directory // of the mounts used so far
+}
+
+// View returns a view of the tree for one call, which must be closed. Nothing
+// is opened before a path leads there.
+func (t *Tree) View() *View { return &View{tree: t} }
+
+// Root returns the root directory of the tree. It needs no closing.
+func (v *View) Root(ctx context.Context) (*Dir, error) {
+	s, err := v.enter(ctx, &v.tree.root)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{view: v, place: s}, nil
+}
+
+// Close closes the roots of the mounts that were used, after everything that
+// was opened through them. It returns the first error.
+func (v *View) Close(ctx context.Context) error {
+	var first error
+	for _, root := range v.roots {
+		if err := root.Close(ctx); err != nil && first == nil {
+			first = err
+		}
+	}
+	v.roots = nil
+	return first
+}
+
+// enter returns the place that n is: the root of what is mounted there, or a
+// directory of the tree.
+func (v *View) enter(ctx context.Context, n *node) (place, error) {
+	if n.fs == nil {
+		return place{node: n}, nil
+	}
+	root, ok := v.roots[n]
+	if !ok {
+		var err error
+		if root, err = n.fs.Root(ctx); err != nil {
+			return place{}, err
+		}
+		if v.roots == nil {
+			v.roots = make(map[*node]Directory)
+		}
+		v.roots[n] = root
+	}
+	return place{node: n, mount: n, base: root}, nil
+}
