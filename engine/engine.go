@@ -1,0 +1,150 @@
+// Package engine runs WebAssembly programs: bytes in, bytes out, in a sandbox
+// of their own for every call. It knows neither HTTP nor Caddy.
+//
+// A module becomes a [Program] once ([Engine.Compile]); a program with
+// arguments, grants and limits is a [Function]; [Function.Run] answers one
+// call in a sandbox that nothing survives.
+//
+// Everything a guest can see is made here: its linear memory, its file tree
+// (package vfs) and the functions of WASI preview 1. The machine code comes
+// from wazero, which meets no module that package rewrite has not checked and
+// metered first.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Config is what all programs of an [Engine] share. The zero value is usable:
+// no disk cache, all processors but one compile, no ceiling.
+type Config struct {
+	// CacheDir keeps compiled code between runs of the host. Whoever can write
+	// there runs code in the host, so it must belong to the host's user and be
+	// closed to all others; it is made with mode 0700. Empty: no cache.
+	CacheDir string
+	// Compilers is how many modules may be compiled at once.
+	// Default: number of processors less one, at least 1.
+	Compilers int
+	// Memory is the ceiling, in bytes, for what all guests together cause.
+	// Default: none.
+	Memory int64
+}
+
+// Engine compiles modules and holds what their sandboxes share. Safe for
+// concurrent use.
+type Engine struct {
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	cacheDir string // "" without a cache
+	budget   *Budget
+	compiler chan struct{} // a token for each compilation under way
+
+	mu       sync.Mutex
+	programs map[programKey]*loading // being compiled or in use; Close of the last user removes one
+	closed   bool
+}
+
+// New returns an engine. Close it when no call is running any more.
+func New(config Config) (*Engine, error) {
+	if config.Compilers <= 0 {
+		config.Compilers = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	e := &Engine{
+		budget:   NewBudget(config.Memory),
+		compiler: make(chan struct{}, config.Compilers),
+		programs: make(map[programKey]*loading),
+	}
+	// Neither close-on-context-done nor a memory limit: the one costs more than
+	// our own metering and stops less, the other is the sandbox's own.
+	settings := wazero.NewRuntimeConfig().
+		WithCoreFeatures(api.CoreFeaturesV2).
+		WithCloseOnContextDone(false).
+		WithDebugInfoEnabled(false).
+		WithCustomSections(false)
+	if config.CacheDir != "" {
+		var err error
+		if e.cache, err = openCache(config.CacheDir); err != nil {
+			return nil, err
+		}
+		e.cacheDir = config.CacheDir
+		settings = settings.WithCompilationCache(e.cache)
+	}
+	ctx := context.Background()
+	err := guarded("starting the engine", func() error {
+		e.runtime = wazero.NewRuntimeWithConfig(ctx, settings)
+		return instantiateHost(ctx, e.runtime)
+	})
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// Budget is the ceiling that all functions of this engine share. Callers that
+// hold request or response bodies for them reserve those here too.
+func (e *Engine) Budget() *Budget { return e.budget }
+
+// Close frees everything. Calls still running end with an error.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	ctx := context.Background()
+	var errs []error
+	if e.runtime != nil {
+		// Not code 0: callers could take that for a guest's success.
+		errs = append(errs, e.runtime.CloseWithExitCode(ctx, 255))
+	}
+	if e.cache != nil {
+		errs = append(errs, e.cache.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// guarded calls f and turns a panic into a [*HostError]: a fault in decoding,
+// compiling or instantiating one module must not end the host.
+func guarded(doing string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &HostError{Doing: doing, Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+// compile turns a rewritten module into machine code, or fetches that from the
+// disk cache. A damaged cache is emptied, not fatal.
+func (e *Engine) compile(wasm []byte) (code wazero.CompiledModule, err error) {
+	try := func() error {
+		code, err = e.runtime.CompileModule(context.Background(), wasm)
+		return err
+	}
+	err = guarded("compiling", try)
+	if err == nil || e.cacheDir == "" || !isCacheFault(err) {
+		return code, err
+	}
+	if errEmpty := emptyCache(e.cacheDir); errEmpty != nil {
+		return nil, fmt.Errorf("%w; emptying the cache: %w", err, errEmpty)
+	}
+	err = guarded("compiling", try)
+	return code, err
+}
+
+// isCacheFault tells a fault of the disk cache from a fault of the module.
+// wazero has no type for it: a damaged entry is told by its prefix, and a
+// full or read-only disk by the operating system's error.
+func isCacheFault(err error) bool {
+	return strings.Contains(err.Error(), "compilationcache:") || isPathError(err)
+}

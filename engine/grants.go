@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/gojinn/gojinn/engine/vfs"
+)
+
+// Value is a string that a guest finds when it starts: an argument or the
+// value of an environment variable.
+type Value struct {
+	Fixed string
+	// Resolve, if set, yields the string for one call from the context given
+	// to [Function.Run]; Fixed is then ignored. It must be safe for concurrent
+	// use. A function with such a value can't start ahead of its calls.
+	Resolve func(context.Context) string
+}
+
+func (v Value) of(ctx context.Context) string {
+	if v.Resolve != nil {
+		return v.Resolve(ctx)
+	}
+	return v.Fixed
+}
+
+// Grants is everything that a function may use besides its own memory, its
+// standard streams, the clocks and random numbers. The zero value grants
+// nothing. Not safe for concurrent use; a [Function] keeps its own copy.
+type Grants struct {
+	env    []variable
+	mounts []mount
+}
+
+type variable struct {
+	name  string
+	value Value
+}
+
+type mount struct {
+	path string
+	fs   vfs.FS
+}
+
+// Env grants an environment variable. A name that is empty, holds '=' or NUL,
+// or has been granted before is an error.
+func (g *Grants) Env(name string, v Value) error {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		return fmt.Errorf("environment variable %q: a name is not empty and holds neither '=' nor NUL", name)
+	}
+	if strings.Contains(v.Fixed, "\x00") {
+		return fmt.Errorf("environment variable %q: its value holds NUL", name)
+	}
+	for _, have := range g.env {
+		if have.name == name {
+			return fmt.Errorf("environment variable %q is granted twice", name)
+		}
+	}
+	g.env = append(g.env, variable{name, v})
+	return nil
+}
+
+// Mount grants the files of fs at guestPath, an absolute path without "." or
+// ".." elements. A path that is taken is an error.
+func (g *Grants) Mount(guestPath string, fs vfs.FS) error {
+	clean := path.Clean(guestPath)
+	if !strings.HasPrefix(guestPath, "/") || clean != strings.TrimSuffix(guestPath, "/") && clean != guestPath {
+		return fmt.Errorf("mount point %q is not an absolute path without \".\" and \"..\"", guestPath)
+	}
+	if strings.Contains(clean, "\x00") {
+		return fmt.Errorf("mount point %q holds NUL", guestPath)
+	}
+	for _, have := range g.mounts {
+		if have.path == clean {
+			return fmt.Errorf("mount point %q is taken", clean)
+		}
+	}
+	g.mounts = append(g.mounts, mount{clean, fs})
+	return nil
+}
+
+// clone returns grants that share nothing with g but the mounted file systems.
+func (g *Grants) clone() Grants {
+	return Grants{env: append([]variable(nil), g.env...), mounts: append([]mount(nil), g.mounts...)}
+}

@@ -1,0 +1,182 @@
+package rewrite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/gojinn/gojinn/engine/rewrite"
+)
+
+// world is a runtime with the modules that a test has loaded. Two of them stand side by side in most tests: one for
+// originals, one for what rewriting made of them.
+type world struct {
+	runtime   wazero.Runtime
+	ctx       context.Context
+	rewritten bool
+	modules   map[string]api.Module // by name; "" is the latest
+	named     map[string]api.Module // as other modules import them
+
+	ticks  int
+	fuel   int64 // granted and not used up; ends the call when it is spent
+	chunk  int64 // granted at a time
+	spent  bool
+	closed bool
+}
+
+var (
+	errFuel  = errors.New("out of fuel")
+	errStack = errors.New("stack overflow")
+)
+
+func newWorld(t testing.TB, rewritten bool) *world {
+	w := &world{
+		rewritten: rewritten,
+		modules:   map[string]api.Module{},
+		named:     map[string]api.Module{},
+		chunk:     1 << 16,
+		fuel:      1 << 40,
+	}
+	w.ctx = experimental.WithImportResolver(context.Background(), func(name string) api.Module {
+		if m, ok := w.named[name]; ok {
+			return m
+		}
+		return nil
+	})
+	w.runtime = wazero.NewRuntimeWithConfig(w.ctx, wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false))
+	t.Cleanup(func() {
+		if err := w.runtime.Close(w.ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	host := w.runtime.NewHostModuleBuilder(rewrite.HostModule)
+	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(w.tick), nil, nil).Export(rewrite.TickImport)
+	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(context.Context, api.Module, []uint64) {
+		panic(errStack)
+	}), nil, nil).Export(rewrite.StackImport)
+	if _, err := host.Instantiate(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.load("", spectest); err != nil {
+		t.Fatal(err)
+	}
+	w.register("", "spectest")
+	return w
+}
+
+// tick refills the fuel of the module that calls.
+func (w *world) tick(_ context.Context, m api.Module, _ []uint64) {
+	w.ticks++
+	g := m.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
+	left := int64(g.Get())
+	if left >= 0 {
+		panic(fmt.Sprintf("tick with %d left", left))
+	}
+	if w.fuel -= w.chunk; w.fuel < 0 {
+		panic(errFuel)
+	}
+	g.Set(uint64(left + w.chunk))
+}
+
+// load compiles and instantiates, runs the start function, and makes the module the latest one.
+func (w *world) load(name string, wasm []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	w.forget(name)
+	compiled, err := w.runtime.CompileModule(w.ctx, wasm)
+	if err != nil {
+		return err
+	}
+	m, err := w.runtime.InstantiateModule(w.ctx, compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err != nil {
+		return err
+	}
+	if start := m.ExportedFunction(rewrite.StartExport); start != nil {
+		if _, err := start.Call(w.ctx); err != nil {
+			return err
+		}
+	}
+	w.modules[""] = m
+	if name != "" {
+		w.modules[name] = m
+	}
+	return nil
+}
+
+func (w *world) forget(name string) {
+	delete(w.modules, "")
+	if name != "" {
+		delete(w.modules, name)
+	}
+}
+
+func (w *world) register(name, as string) {
+	if m := w.modules[name]; m != nil {
+		w.named[as] = m
+	}
+}
+
+// call calls an export. What ended it, if not its return, is the first line of wazero's error.
+func (w *world) call(m api.Module, name string, args ...uint64) (results []uint64, trap error) {
+	f := m.ExportedFunction(name)
+	if f == nil {
+		return nil, errors.New("no such function")
+	}
+	results, err := f.Call(w.ctx, args...)
+	if err != nil {
+		for _, known := range []error{errFuel, errStack} {
+			if errors.Is(err, known) {
+				return nil, known
+			}
+		}
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		if known, ok := traps[line]; ok {
+			return nil, known
+		}
+		return nil, err
+	}
+	return results, nil
+}
+
+// traps are the errors of wazero, so that those of two worlds can be compared.
+var traps = func() map[string]error {
+	m := map[string]error{}
+	for _, s := range []string{
+		"unreachable", "out of bounds memory access", "invalid table access", "integer divide by zero",
+		"integer overflow", "invalid conversion to integer", "indirect call type mismatch", "stack overflow",
+	} {
+		m["wasm error: "+s] = errors.New(s)
+	}
+	return m
+}()
+
+// spectest is the module that the scripts of the specification import from.
+var spectest = func() []byte {
+	b := newBuilder()
+	for _, f := range []struct {
+		name   string
+		params []byte
+	}{
+		{"print", nil}, {"print_i32", []byte{i32}}, {"print_i64", []byte{i64}}, {"print_f32", []byte{f32}},
+		{"print_f64", []byte{f64}}, {"print_i32_f32", []byte{i32, f32}}, {"print_f64_f64", []byte{f64, f64}},
+	} {
+		b.export(f.name, 0, b.function(f.params, nil, nil))
+	}
+	b.export("global_i32", 3, b.global(i32, false, 0x41, 0x9a, 0x05))
+	b.export("global_i64", 3, b.global(i64, false, 0x42, 0x9a, 0x05))
+	b.export("global_f32", 3, b.global(f32, false, 0x43, 0x00, 0x80, 0x26, 0x44))
+	b.export("global_f64", 3, b.global(f64, false, 0x44, 0, 0, 0, 0, 0, 0xd0, 0x84, 0x40))
+	b.export("table", 1, b.table(funcref, 10, 20))
+	b.memory(1, 2)
+	b.export("memory", 2, 0)
+	return b.bytes()
+}()

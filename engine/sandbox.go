@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/gojinn/gojinn/engine/rewrite"
+)
+
+// fuelSlice is how much fuel a guest is given at a time, and so how long it
+// may run before it hands control back: some tens of microseconds. Longer
+// slices delay the garbage collector, shorter ones cost guests more.
+const fuelSlice = 1 << 16
+
+// Sandbox is one isolated instance of a program, and the state of the one call
+// that runs in it. One goroutine at a time uses it.
+type Sandbox struct {
+	process // what the guest sees of the world
+
+	function *Function
+	module   api.Module
+	memory   *linearMemory
+	fuel     api.MutableGlobal // lowered by the guest as it runs, which calls tick below zero; nil without metering
+
+	ctx      context.Context // the caller's, for the length of a call
+	deadline time.Time       // zero: none
+	granted  int64           // fuel put into the global in this call
+	end      error           // how the host decided that the call ends; nil: it has not
+}
+
+// instanceConfig: anonymous, since named instances are one of a kind in the
+// store, and with nothing started, since the sandbox enters the guest itself.
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+
+// newSandbox instantiates f's program. No code of the guest has run yet.
+func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
+	s := &Sandbox{function: f}
+	s.memory = &linearMemory{budget: f.engine.budget, limit: uint64(f.options.Limits.Memory), sandbox: s}
+	err := guarded("instantiating", func() (err error) {
+		ctx = experimental.WithMemoryAllocator(ctx, s.memory)
+		s.module, err = f.engine.runtime.InstantiateModule(ctx, f.program.code, instanceConfig)
+		return err
+	})
+	if s.end != nil { // memory was refused: the cause of whatever err says
+		err = s.end
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.fuel, _ = s.module.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
+	return s, nil
+}
+
+// close frees everything. The sandbox can't be used after it.
+func (s *Sandbox) close() {
+	if s.module != nil {
+		_ = s.module.Close(context.Background()) // its only errors are those of a file table that is never used
+	}
+	s.memory.Free()
+}
+
+// run answers one call.
+func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Receipt, error) {
+	limits := &s.function.options.Limits
+	start := time.Now()
+	s.ctx = ctx
+	if limits.Timeout > 0 {
+		s.deadline = start.Add(limits.Timeout)
+	}
+	if err := s.process.begin(s, in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log}); err != nil {
+		return Receipt{}, err
+	}
+	err := s.ending(s.enter())
+	if errFiles := s.process.end(err == nil); err == nil {
+		err = errFiles
+	}
+	return Receipt{
+		Duration: time.Since(start),
+		Fuel:     s.used(),
+		Memory:   int64(s.memory.Size()),
+		Start:    StartFresh,
+	}, err
+}
+
+// enter runs the guest's start-up code and then its main function, until it
+// returns, traps, or a host function ends the call.
+func (s *Sandbox) enter() error {
+	ctx := &callContext{s.ctx, s}
+	for _, name := range [...]string{rewrite.StartExport, startFunction} {
+		f := s.module.ExportedFunction(name)
+		if f == nil {
+			continue
+		}
+		if err := guarded("running", func() error { return f.CallWithStack(ctx, nil) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callContext carries the sandbox to the host functions, which get the context
+// that the guest was entered with.
+type callContext struct {
+	context.Context
+	sandbox *Sandbox
+}
+
+type sandboxKey struct{}
+
+func (c *callContext) Value(key any) any {
+	if key == (sandboxKey{}) {
+		return c.sandbox
+	}
+	return c.Context.Value(key)
+}
+
+// sandboxFrom returns the sandbox that a host function was called from.
+func sandboxFrom(ctx context.Context) *Sandbox {
+	if c, ok := ctx.(*callContext); ok {
+		return c.sandbox
+	}
+	return ctx.Value(sandboxKey{}).(*Sandbox)
+}
+
+// callEnd is what a host function panics with to leave the guest for good; the
+// reason is in [Sandbox.end]. It is no error, so nobody can take it for one.
+type callEnd struct{}
+
+// finish ends the call. Only host functions call it: it does not return. The
+// first reason counts.
+func (s *Sandbox) finish(reason error) {
+	if s.end == nil {
+		s.end = reason
+	}
+	panic(callEnd{})
+}
+
+// charge lowers the guest's fuel by units, and ends the call if its fuel or
+// time is used up or its caller has gone. Every host function begins with it.
+func (s *Sandbox) charge(units int64) {
+	if s.fuel != nil {
+		left := int64(s.fuel.Get()) - units
+		s.fuel.Set(uint64(left))
+		if left < 0 {
+			s.refill()
+		}
+	}
+	s.check()
+}
+
+// tick is where a guest hands control back. That it is Go code is half of its
+// use: the scheduler and the garbage collector get their turn here.
+func (s *Sandbox) tick() {
+	s.refill()
+	s.check()
+}
+
+// check ends the call if its time is up or its caller has gone.
+func (s *Sandbox) check() {
+	if err := s.ctx.Err(); err != nil {
+		s.finish(fmt.Errorf("%w: %w", ErrCanceled, context.Cause(s.ctx)))
+	}
+	if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
+		s.finish(ErrTimeout)
+	}
+}
+
+// refill gives the guest its next slice of fuel, or ends the call if there is none.
+func (s *Sandbox) refill() {
+	used, slice := s.used(), int64(fuelSlice)
+	if limit := s.function.options.Limits.Fuel; limit > 0 {
+		if used > limit {
+			s.finish(ErrFuel)
+		}
+		slice = min(slice, limit-used)
+	}
+	s.fuel.Set(uint64(slice))
+	s.granted = used + slice
+}
+
+// used is the fuel spent in this call.
+func (s *Sandbox) used() int64 {
+	if s.fuel == nil {
+		return 0
+	}
+	return s.granted - int64(s.fuel.Get())
+}
+
+// ending says how a call ended, from what the host decided and what wazero
+// returned. The host's word goes first: a guest can fake every other.
+func (s *Sandbox) ending(err error) error {
+	var exit *ExitError
+	switch {
+	case s.end == nil && err == nil, errors.As(s.end, &exit) && exit.Code == 0:
+		return nil
+	case s.end == nil:
+		err = trapOf(err)
+	default:
+		err = s.end
+	}
+	// A guest that was refused memory ends itself: with a trap or an exit code.
+	var trap *TrapError
+	if s.memory.refused && (errors.As(err, &exit) || errors.As(err, &trap)) {
+		return fmt.Errorf("%w: %w", ErrMemory, err)
+	}
+	return err
+}
+
+// trapOf turns wazero's error for a call that ended by itself into ours.
+func trapOf(err error) error {
+	var host runtime.Error
+	if errors.As(err, &host) {
+		return &HostError{Doing: "serving the guest", Value: err}
+	}
+	message, trace, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
+	message = strings.TrimPrefix(message, "wasm error: ")
+	if message == "stack overflow" {
+		return ErrStack
+	}
+	return &TrapError{Message: message, Trace: strings.TrimPrefix(trace, "\t")}
+}
+
+// boundedOutput ends the call when the guest writes more than it may.
+type boundedOutput struct {
+	sandbox *Sandbox
+	to      io.Writer
+	left    int64 // negative from the start: no bound
+}
+
+func (o *boundedOutput) Write(p []byte) (int, error) {
+	if limit := o.sandbox.function.options.Limits.Output; limit > 0 {
+		if int64(len(p)) > o.left {
+			o.sandbox.finish(fmt.Errorf("%w: more than %d bytes", ErrOutput, limit))
+		}
+		o.left -= int64(len(p))
+	}
+	n, err := o.to.Write(p)
+	if err != nil {
+		// A guest may ignore a failed write; who runs it would wait in vain.
+		o.sandbox.finish(fmt.Errorf("%w: handing on the output: %w", ErrCanceled, err))
+	}
+	return n, nil
+}
+
+// boundedLog drops what the guest writes beyond the limit. A program must not
+// fail because it talks too much.
+type boundedLog struct {
+	to   io.Writer
+	left int64
+}
+
+func (l *boundedLog) Write(p []byte) (int, error) {
+	if keep := min(int64(len(p)), l.left); keep > 0 {
+		l.left -= keep
+		_, _ = l.to.Write(p[:keep]) // a log that can't be written must not end the call
+	}
+	return len(p), nil
+}
