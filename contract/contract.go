@@ -1,0 +1,11 @@
+// Package contract turns HTTP requests into the bytes a function reads from
+// its standard input, and the bytes it writes to its standard output into HTTP
+// responses. It knows neither WebAssembly nor Caddy.
+//
+// The one contract so far is json: one JSON object in, one JSON object out.
+// docs/contract.md describes it for those who write functions, and
+// testdata/vectors holds golden vectors for those who write SDKs.
+//
+// All functions are safe for concurrent use; none keeps what it is given, but
+// see Response.Body.
+package contract
