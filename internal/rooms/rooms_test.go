@@ -34,7 +34,7 @@ var rules = map[string][]string{
 	"internal/toolchain": {},
 	// Builds and runs guests for tests of other packages.
 	"internal/toolchain/toolchaintest": {module, "github.com/tetratelabs/wazero"},
-	"internal/wasmtest":  {},
+	"internal/wasmtest":                {},
 	"": {
 		module + "/engine", module + "/contract", module + "/capability", module + "/internal/toolchain",
 		"github.com/caddyserver/caddy", "github.com/prometheus/", "go.uber.org/zap", "go.opentelemetry.io/",
