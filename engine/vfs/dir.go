@@ -23,10 +23,14 @@ type Dir struct {
 
 // Stat describes the directory.
 func (d *Dir) Stat(ctx context.Context) (Stat, error) {
-	if d.place.base == nil {
-		return d.place.node.stat(), nil
+	here, err := d.here(ctx)
+	switch {
+	case err != nil:
+		return Stat{}, err
+	case here.base == nil:
+		return here.node.stat(), nil
 	}
-	return d.place.base.Stat(ctx)
+	return here.base.Stat(ctx)
 }
 
 // Close releases the directory. What was opened through it stays open.
@@ -40,10 +44,11 @@ func (d *Dir) Close(ctx context.Context) error {
 
 // Sync flushes the directory itself, where its mount can do so.
 func (d *Dir) Sync(ctx context.Context, dataOnly bool) error {
-	if s, ok := d.place.base.(Syncer); ok {
+	here, err := d.here(ctx)
+	if s, ok := here.base.(Syncer); ok {
 		return s.Sync(ctx, dataOnly)
 	}
-	return nil
+	return err
 }
 
 // SetTimes sets the times of the directory that are not zero.
@@ -343,10 +348,13 @@ func (d *Dir) SetTimesOf(ctx context.Context, path string, follow bool, accessed
 // List starts reading the directory: mount points and the ways to them first,
 // in alphabetical order, then what else the mount has.
 func (d *Dir) List(ctx context.Context) (Lister, error) {
-	l := &treeLister{dir: d, names: d.place.node.names()}
-	if d.place.base != nil {
-		var err error
-		if l.rest, err = d.place.base.List(ctx); err != nil {
+	here, err := d.here(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &treeLister{dir: d, names: here.node.names()}
+	if here.base != nil {
+		if l.rest, err = here.base.List(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -48,13 +48,15 @@ func (d *Dir) resolve(ctx context.Context, path string) (target, error) {
 	if path[0] == '/' {
 		return target{}, EPERM
 	}
-	here := d.place
+	here, err := d.here(ctx)
+	if err != nil {
+		return target{}, err
+	}
 	var above []place // the places on the way from d to here
 	for name := range components(path) {
 		if here.nowhere() {
 			return target{}, ENOENT
 		}
-		var err error
 		switch name {
 		case ".":
 		case "..":
@@ -72,6 +74,19 @@ func (d *Dir) resolve(ctx context.Context, path string) (target, error) {
 	}
 	last := path[strings.LastIndexByte(path, '/')+1:]
 	return target{place: here, slash: last == "" || last == "." || last == ".."}, nil
+}
+
+// here returns the directory's place, for which the mount at the root of the
+// tree may have to be opened first.
+func (d *Dir) here(ctx context.Context) (place, error) {
+	if d.place.base == nil && d.place.node.fs != nil {
+		entered, err := d.view.enter(ctx, d.place.node)
+		if err != nil {
+			return place{}, err
+		}
+		d.place = entered
+	}
+	return d.place, nil
 }
 
 // back is the place that ".." leads to from here, to which one step led from

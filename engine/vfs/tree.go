@@ -148,13 +148,7 @@ type View struct {
 func (t *Tree) View() *View { return &View{tree: t} }
 
 // Root returns the root directory of the tree. It needs no closing.
-func (v *View) Root(ctx context.Context) (*Dir, error) {
-	s, err := v.enter(ctx, &v.tree.root)
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{view: v, place: s}, nil
-}
+func (v *View) Root() *Dir { return &Dir{view: v, place: place{node: &v.tree.root}} }
 
 // Close closes the roots of the mounts that were used, after everything that
 // was opened through them. It returns the first error.

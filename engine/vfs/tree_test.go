@@ -25,11 +25,7 @@ func tree(t testing.TB, mounts map[string]FS) *Dir {
 			t.Errorf("closing the view: %v", err)
 		}
 	})
-	root, err := view.Root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root
+	return view.Root()
 }
 
 // hostTree makes a directory of the host with the given content. Names that end
@@ -236,10 +232,7 @@ func TestMountsAreOpenedWhenUsed(t *testing.T) {
 		}
 	}
 	view := built.View()
-	root, err := view.Root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := view.Root()
 	for range 3 {
 		if _, err := root.Lookup(t.Context(), "used/x", true); err != nil {
 			t.Fatal(err)
@@ -268,11 +261,7 @@ func TestMountsAreOpenedWhenUsed(t *testing.T) {
 
 func TestDevices(t *testing.T) {
 	t.Parallel()
-	built := NewTree()
-	root, err := built.View().Root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := NewTree().View().Root()
 	for _, test := range []struct {
 		path string
 		read bool
