@@ -93,7 +93,8 @@ func New(config Config) (*Engine, error) {
 // hold request or response bodies for them reserve those here too.
 func (e *Engine) Budget() *Budget { return e.budget }
 
-// Close frees everything. Calls still running end with an error.
+// Close frees everything. Functions and programs must have been closed before:
+// closing a function waits for its calls, whose code this takes away.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

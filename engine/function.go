@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/gojinn/gojinn/engine/memory"
+	"github.com/gojinn/gojinn/engine/vfs"
 )
 
 // Limits bounds one call of a function.
@@ -46,7 +48,9 @@ type Function struct {
 	engine  *Engine
 	program *Program
 	options Options
+	tree    *vfs.Tree // what is mounted where; every call takes a view of it
 	pool    *pool
+	memory  atomic.Int64 // bytes of linear memory in its sandboxes
 }
 
 // Receipt is what a call took.
@@ -75,14 +79,25 @@ func (p *Program) Function(options Options) (*Function, error) {
 	}
 	options.Args = append([]Value(nil), options.Args...)
 	options.Grants = options.Grants.clone()
-	return &Function{engine: p.engine, program: p, options: options, pool: newPool(options.Concurrency)}, nil
+	tree, err := options.Grants.tree()
+	if err != nil {
+		return nil, err
+	}
+	return &Function{engine: p.engine, program: p, options: options, tree: tree, pool: newPool(options.Concurrency)}, nil
 }
 
-// Close frees what the function keeps between calls. No call may be running.
-func (f *Function) Close() error { return nil }
+// Close ends the calls that are still running or waiting, as canceled, and
+// returns when the last has ended. Calling it again does nothing.
+func (f *Function) Close() error {
+	f.pool.close()
+	return nil
+}
 
 // Running is the number of calls that have a sandbox at this moment.
 func (f *Function) Running() int { return f.pool.running() }
+
+// Memory is how many bytes of linear memory its sandboxes have at this moment.
+func (f *Function) Memory() int64 { return f.memory.Load() }
 
 // Run answers one call: the program reads in as its standard input and writes
 // its answer to out. What it writes to its standard error goes to log as it

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/gojinn/gojinn/engine/vfs"
@@ -62,23 +61,31 @@ func (g *Grants) Env(name string, v Value) error {
 	return nil
 }
 
-// Mount grants the files of fs at guestPath, an absolute path without "." or
-// ".." elements. A path that is taken is an error.
+// Mount grants the files of fs at guestPath, an absolute path without "." and
+// ".." components. A path that is taken, or is one of the devices that are
+// always there, is an error.
 func (g *Grants) Mount(guestPath string, fs vfs.FS) error {
-	clean := path.Clean(guestPath)
-	if !strings.HasPrefix(guestPath, "/") || clean != strings.TrimSuffix(guestPath, "/") && clean != guestPath {
-		return fmt.Errorf("mount point %q is not an absolute path without \".\" and \"..\"", guestPath)
+	m := mount{guestPath, fs}
+	if len(guestPath) > 1 {
+		m.path = strings.TrimSuffix(guestPath, "/")
 	}
-	if strings.Contains(clean, "\x00") {
-		return fmt.Errorf("mount point %q holds NUL", guestPath)
+	g.mounts = append(g.mounts, m)
+	if _, err := g.tree(); err != nil {
+		g.mounts = g.mounts[:len(g.mounts)-1]
+		return err
 	}
-	for _, have := range g.mounts {
-		if have.path == clean {
-			return fmt.Errorf("mount point %q is taken", clean)
+	return nil
+}
+
+// tree is the file tree that the grants make.
+func (g *Grants) tree() (*vfs.Tree, error) {
+	tree := vfs.NewTree()
+	for _, m := range g.mounts {
+		if err := tree.Mount(m.path, m.fs); err != nil {
+			return nil, err
 		}
 	}
-	g.mounts = append(g.mounts, mount{clean, fs})
-	return nil
+	return tree, nil
 }
 
 // clone returns grants that share nothing with g but the mounted file systems.

@@ -50,6 +50,7 @@ func (l *linearMemory) Reallocate(size uint64) []byte {
 		l.budget.Release(more)
 		l.sandbox.finish(fmt.Errorf("%w: %w", ErrOverloaded, err))
 	}
+	l.sandbox.function.memory.Add(more)
 	return bytes
 }
 
@@ -66,7 +67,9 @@ func (l *linearMemory) Free() {
 	if l.mapped == nil {
 		return
 	}
-	l.budget.Release(int64(l.mapped.Size()))
+	size := int64(l.mapped.Size())
+	l.budget.Release(size)
+	l.sandbox.function.memory.Add(-size)
 	_ = l.mapped.Free() // an address range that was mapped can be unmapped
 	l.mapped = nil
 }

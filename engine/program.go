@@ -103,7 +103,8 @@ func (e *Engine) leave(key programKey, l *loading) {
 	}
 	delete(e.programs, key)
 	if l.program != nil {
-		_ = l.program.code.Close(context.Background()) // drops references; it has no error to give
+		// It drops references only and has no error to give.
+		_ = guarded("closing", func() error { return l.program.code.Close(context.Background()) })
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,9 @@ type Sandbox struct {
 
 // instanceConfig: anonymous, since named instances are one of a kind in the
 // store, and with nothing started, since the sandbox enters the guest itself.
-var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+// The random source is never read; wazero's default for it costs more to seed
+// than the rest of an instance.
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 
 // newSandbox instantiates f's program. No code of the guest has run yet.
 func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
@@ -64,7 +67,8 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 // close frees everything. The sandbox can't be used after it.
 func (s *Sandbox) close() {
 	if s.module != nil {
-		_ = s.module.Close(context.Background()) // its only errors are those of a file table that is never used
+		// Its only errors are those of a file table that is never used.
+		_ = guarded("closing", func() error { return s.module.Close(context.Background()) })
 	}
 	s.memory.Free()
 }
@@ -77,11 +81,9 @@ func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Re
 	if limits.Timeout > 0 {
 		s.deadline = start.Add(limits.Timeout)
 	}
-	if err := s.process.begin(s, in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log}); err != nil {
-		return Receipt{}, err
-	}
+	s.process.begin(s, in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
 	err := s.ending(s.enter())
-	if errFiles := s.process.end(err == nil); err == nil {
+	if errFiles := s.process.finish(err == nil); err == nil {
 		err = errFiles
 	}
 	return Receipt{
@@ -169,6 +171,9 @@ func (s *Sandbox) tick() {
 func (s *Sandbox) check() {
 	if err := s.ctx.Err(); err != nil {
 		s.finish(fmt.Errorf("%w: %w", ErrCanceled, context.Cause(s.ctx)))
+	}
+	if s.function.pool.closing.Err() != nil {
+		s.finish(errClosed)
 	}
 	if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
 		s.finish(ErrTimeout)

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gojinn/gojinn/engine/vfs"
+)
+
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		env, mount string
+		want       string // in the error; "" for none
+	}
+	tests := []struct {
+		name  string
+		steps []step
+	}{
+		{"variables", []step{{env: "A"}, {env: "B"}, {env: "A", want: "twice"}}},
+		{"empty name", []step{{env: "", mount: "", want: "not empty"}}},
+		{"name with =", []step{{env: "A=B", want: "'='"}}},
+		{"name with NUL", []step{{env: "A\x00", want: "NUL"}}},
+		{"mounts", []step{{mount: "/data"}, {mount: "/data/more"}, {mount: "/"}}},
+		{"taken", []step{{mount: "/data"}, {mount: "/data", want: "already"}, {mount: "/data/", want: "already"}}},
+		{"slash at the end", []step{{mount: "/data/"}, {mount: "/data", want: "already"}}},
+		{"a device of ours", []step{{mount: "/dev/null", want: "already"}}},
+		{"relative", []step{{mount: "data", want: "absolute"}}},
+		{"dots", []step{{mount: "/data/../x", want: "component"}, {mount: "/./x", want: "component"}}},
+		{"NUL in a path", []step{{mount: "/a\x00b", want: "/a"}}},
+		{"refused, then right", []step{{mount: "x", want: "absolute"}, {mount: "/x"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var g Grants
+			for i, s := range test.steps {
+				var err error
+				if s.mount != "" {
+					err = g.Mount(s.mount, vfs.Null)
+				} else {
+					err = g.Env(s.env, Value{Fixed: "v"})
+				}
+				switch {
+				case s.want == "" && err != nil:
+					t.Errorf("step %d: got %v", i, err)
+				case s.want != "" && (err == nil || !strings.Contains(err.Error(), s.want)):
+					t.Errorf("step %d: got %v, want an error with %q", i, err, s.want)
+				}
+			}
+			if _, err := g.tree(); err != nil {
+				t.Errorf("after it: %v", err)
+			}
+		})
+	}
+}
+
+// TestFunctionKeepsItsOwnGrants: who adds to grants later doesn't change a
+// function that was made before.
+func TestFunctionKeepsItsOwnGrants(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, Config{})
+	var g Grants
+	if err := g.Env("A", Value{Fixed: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	f := newFunction(t, e, answer("x"), Options{Grants: g})
+	if err := g.Env("B", Value{Fixed: "2"}); err != nil {
+		t.Fatal(err)
+	}
+	g.env[0].value.Fixed = "changed"
+	if got := f.options.Grants.env; len(got) != 1 || got[0].value.Fixed != "1" {
+		t.Errorf("got %v, want A=1 only", got)
+	}
+}
