@@ -1,0 +1,255 @@
+package gojinn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/gojinn/gojinn/engine"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App is what all functions of a configuration share. It needs no
+// configuration; each part has a default.
+type App struct {
+	// Where compiled code is kept between runs. Whoever can write there runs
+	// code in Caddy, so the directory must belong to Caddy's user and be closed
+	// to all others; it is made with mode 0700. Default: `gojinn` in Caddy's
+	// data directory; if that can't be used, code is not kept.
+	CacheDir string `json:"cache_dir,omitempty"`
+
+	// The ceiling for everything that all functions together cause: their
+	// memory, and the requests and responses held for them. What is over it
+	// ends with 503. Default: half of the memory of the machine or container.
+	Memory *Size `json:"memory,omitempty"`
+
+	// How many modules are compiled at the same time. Default: the number of
+	// CPUs less one, at least 1.
+	Compilers *Count `json:"compilers,omitempty"`
+
+	// Options for the functions that don't set them themselves.
+	Defaults *Options `json:"defaults,omitempty"`
+
+	// Not available yet; setting one is an error that says so.
+	CacheSize json.RawMessage `json:"cache_size,omitempty"`
+	Store     json.RawMessage `json:"store,omitempty"`
+	Metrics   json.RawMessage `json:"metrics,omitempty"`
+
+	key    engineKey
+	engine *engine.Engine // nil until Provision has it
+
+	mu    sync.Mutex
+	names map[string]bool // of functions, as given out
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "gojinn",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// appOption describes one line of the global option block. One without parse
+// is not available yet.
+type appOption struct {
+	name  string
+	usage string // its argument
+	parse func(a *App, text string) error
+	check func(a *App) error
+}
+
+const (
+	minCeiling   = 1 << 20
+	maxCompilers = 1024
+)
+
+var appOptions = []appOption{
+	{"cache_dir", "<path>",
+		func(a *App, text string) error { return setText(&a.CacheDir)(text) },
+		func(a *App) error { return nil }},
+	{"memory", "<size>",
+		func(a *App, text string) error { return set(&a.Memory, parseSize)(text) },
+		func(a *App) error { return within(a.Memory, minCeiling, math.MaxInt64) }},
+	{"compilers", "<n>",
+		func(a *App, text string) error { return set(&a.Compilers, parseCount)(text) },
+		func(a *App) error { return within(a.Compilers, 1, maxCompilers) }},
+	laterInApp("cache_size", func(a *App) json.RawMessage { return a.CacheSize }),
+	laterInApp("store", func(a *App) json.RawMessage { return a.Store }),
+	laterInApp("metrics", func(a *App) json.RawMessage { return a.Metrics }),
+}
+
+func laterInApp(name string, field func(*App) json.RawMessage) appOption {
+	return appOption{name: name, check: func(a *App) error {
+		if field(a) != nil {
+			return errLater
+		}
+		return nil
+	}}
+}
+
+// engines holds the engines in use, so that compiled code and its budget
+// outlive the configuration they were made for. The app and each function hold
+// a use of their own, since Caddy cleans them up in no particular order; the
+// last to leave closes the engine.
+var engines = caddy.NewUsagePool()
+
+// engineKey is everything that makes two engines different.
+type engineKey struct {
+	cacheDir  string
+	compilers int
+	memory    int64
+}
+
+type pooledEngine struct{ *engine.Engine }
+
+// Destruct closes the engine.
+func (e pooledEngine) Destruct() error { return e.Close() }
+
+// acquireEngine is followed by one releaseEngine, unless it fails.
+func acquireEngine(key engineKey) (*engine.Engine, error) {
+	e, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
+		e, err := engine.New(engine.Config{CacheDir: key.cacheDir, Compilers: key.compilers, Memory: key.memory})
+		return pooledEngine{e}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.(pooledEngine).Engine, nil
+}
+
+func releaseEngine(key engineKey) error {
+	_, err := engines.Delete(key)
+	return err
+}
+
+// Provision gets the engine ready. It opens the cache directory and nothing else.
+func (a *App) Provision(ctx caddy.Context) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	a.names = make(map[string]bool)
+	a.key = engineKey{
+		compilers: int(valueOr(a.Compilers, 0)),
+		memory:    int64(valueOr(a.Memory, 0)),
+	}
+	if a.Memory == nil {
+		a.key.memory = defaultCeiling()
+	}
+	if err := a.openEngine(ctx.Logger()); err != nil {
+		return err
+	}
+	return registerMetrics(ctx.GetMetricsRegistry())
+}
+
+func (a *App) check() error {
+	for _, opt := range appOptions {
+		if err := opt.check(a); err != nil {
+			return fmt.Errorf("%s: %w", opt.name, err)
+		}
+	}
+	if a.Defaults != nil {
+		if err := a.Defaults.check(); err != nil {
+			return fmt.Errorf("defaults: %w", err)
+		}
+	}
+	return nil
+}
+
+// openEngine sets a.engine and a.key. A cache directory that nobody asked for
+// and that can't be used is not worth a refused configuration.
+func (a *App) openEngine(logger *zap.Logger) (err error) {
+	if a.CacheDir == "" {
+		a.key.cacheDir = filepath.Join(caddy.AppDataDir(), "gojinn")
+		if a.engine, err = acquireEngine(a.key); err == nil {
+			return nil
+		}
+		logger.Warn("compiled code will not be kept", zap.Error(err))
+		a.key.cacheDir = ""
+	} else {
+		dir, err := caddy.NewReplacer().ReplaceOrErr(a.CacheDir, true, true)
+		if err != nil {
+			return fmt.Errorf("cache_dir: %w", err)
+		}
+		if a.key.cacheDir, err = filepath.Abs(dir); err != nil {
+			return fmt.Errorf("cache_dir: %w", err)
+		}
+	}
+	a.engine, err = acquireEngine(a.key)
+	return err
+}
+
+// defaultCeiling is half of what the machine or the container has, whichever
+// has less; 0 (no ceiling) if neither can be told.
+func defaultCeiling() int64 {
+	least := uint64(math.MaxUint64)
+	for _, total := range []memlimit.Provider{memlimit.FromCgroup, memlimit.FromSystem} {
+		if n, err := total(); err == nil {
+			least = min(least, n)
+		}
+	}
+	if least == math.MaxUint64 {
+		return 0
+	}
+	return int64(least / 2)
+}
+
+// Start does nothing: the engine works from the moment it is provisioned.
+func (a *App) Start() error { return nil }
+
+// Stop does nothing: calls that still run end with their configuration.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives up the engine. Caddy also calls it when Provision has failed.
+func (a *App) Cleanup() error {
+	if a.engine == nil {
+		return nil
+	}
+	a.engine = nil
+	return releaseEngine(a.key)
+}
+
+// uniqueName gives out base, or base#2, base#3, … if that has been given out
+// in this configuration.
+func (a *App) uniqueName(base string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	name := base
+	for n := 2; a.names[name]; n++ {
+		name = base + "#" + strconv.Itoa(n)
+	}
+	a.names[name] = true
+	return name
+}
+
+// appOf returns the configuration's app, which Caddy makes if the
+// configuration does not mention it.
+func appOf(ctx caddy.Context) (*App, error) {
+	v, err := ctx.App("gojinn")
+	if err != nil {
+		return nil, err
+	}
+	app, ok := v.(*App)
+	if !ok {
+		return nil, errors.New("the gojinn app is of another type")
+	}
+	return app, nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

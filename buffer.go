@@ -1,0 +1,98 @@
+package gojinn
+
+import (
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/gojinn/gojinn/engine"
+)
+
+const (
+	firstBuffer = 4 << 10   // what a buffer begins with, in bytes
+	maxPooled   = 256 << 10 // a larger buffer is left to the garbage collector
+)
+
+// buffers holds byte slices for reuse. The garbage collector empties it.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, firstBuffer); return &b }}
+
+// buffer collects bytes in memory that is reserved in the budget all functions
+// share, for as long as it is held. Not safe for concurrent use.
+type buffer struct {
+	bytes    []byte
+	budget   *engine.Budget
+	reserved int64
+	err      error // why it could not grow
+	pooled   *[]byte
+}
+
+// newBuffer returns an empty buffer. Free it.
+func newBuffer(budget *engine.Budget) *buffer {
+	p := buffers.Get().(*[]byte)
+	return &buffer{bytes: (*p)[:0], budget: budget, pooled: p}
+}
+
+// free gives the memory back; what b.bytes showed must not be used any more.
+func (b *buffer) free() {
+	b.budget.Release(b.reserved)
+	b.reserved = 0
+	if cap(b.bytes) <= maxPooled {
+		*b.pooled = b.bytes[:0]
+		buffers.Put(b.pooled)
+	}
+	b.bytes, b.pooled = nil, nil
+}
+
+// reserve makes sure that n more bytes fit. The error is [engine.ErrOverloaded].
+func (b *buffer) reserve(n int) error {
+	if b.err != nil {
+		return b.err
+	}
+	size := int64(cap(b.bytes))
+	if need := len(b.bytes) + n; need > cap(b.bytes) {
+		size = int64(max(need, 2*cap(b.bytes)))
+	}
+	if size > b.reserved {
+		if b.err = b.budget.Reserve(size - b.reserved); b.err != nil {
+			return b.err
+		}
+		b.reserved = size
+	}
+	if extra := int(size) - len(b.bytes); int64(cap(b.bytes)) < size {
+		b.bytes = slices.Grow(b.bytes, extra)
+	}
+	return nil
+}
+
+// Write appends p. It is where a guest's output arrives.
+func (b *buffer) Write(p []byte) (int, error) {
+	if err := b.reserve(len(p)); err != nil {
+		return 0, err
+	}
+	b.bytes = append(b.bytes, p...)
+	return len(p), nil
+}
+
+// readAll appends all that r yields. What is not there yet is not reserved:
+// a client that promises much and sends little holds little.
+func (b *buffer) readAll(r io.Reader) error {
+	for {
+		if err := b.reserve(1); err != nil {
+			return err
+		}
+		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		b.bytes = b.bytes[:len(b.bytes)+n]
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// append runs f, which appends to what it is given, and reserves what that took.
+func (b *buffer) append(f func(dst []byte) []byte) error {
+	b.bytes = f(b.bytes)
+	return b.reserve(0)
+}

@@ -1,0 +1,271 @@
+package gojinn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("gojinn", parseDirective)
+	// Ahead of a catch-all proxy: a function beside one wins.
+	httpcaddyfile.RegisterDirectiveOrder("gojinn", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterGlobalOption("gojinn", parseGlobalOption)
+}
+
+// parseDirective parses the gojinn directive. The matcher is told by the
+// number of arguments, because a module's path may begin with a slash too.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
+	var matcher caddy.ModuleMap
+	if h.CountRemainingArgs() == 2 {
+		set, is, err := h.MatcherToken()
+		if err != nil {
+			return nil, h.WrapErr(err)
+		}
+		if !is {
+			return nil, h.Errf("%q is not a matcher, which is *, /<path> or @<name>; usage: %s", h.Val(), directiveUsage)
+		}
+		matcher = set
+		h.Delete()
+	}
+	h.Reset()
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matcher, handler), nil
+}
+
+const directiveUsage = "gojinn [<matcher>] <module> { … }"
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	gojinn [<matcher>] <module> {
+//	    name          <name>
+//	    contract      json | stream | cgi
+//	    args          <arg> …
+//	    timeout       <duration> | off
+//	    idle_timeout  <duration> | off
+//	    fuel          <n> | off
+//	    memory        <size>
+//	    max_request   <size> | off
+//	    max_response  <size> | off
+//	    max_log       <size>
+//	    max_files     <n>
+//	    concurrency   <n> [queue <n>] [wait <duration>]
+//	    warm          <n>
+//	    idle          <duration>
+//	    unload        <duration>
+//	    snapshot      auto | on | off
+//	    check         <path>
+//	    script_root   <guest dir>
+//	    allow         <capability> …
+//	}
+//
+// One argument is the module, even if it begins with a slash; two are the
+// matcher, which is not among the tokens any more here, and the module.
+// Not available yet, and an error that says so: contract stream and cgi,
+// idle_timeout, warm, idle, unload, snapshot, check, script_root.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if !d.AllArgs(&h.Module) {
+		return d.Errf("wrong number of arguments; usage: %s", directiveUsage)
+	}
+	if h.Module == "" {
+		return d.Errf("the module's path is empty; usage: %s", directiveUsage)
+	}
+	return parseOptions(d, &h.Options, func() error {
+		grant, err := parseAllow(d)
+		h.AllowRaw = append(h.AllowRaw, grant)
+		return err
+	})
+}
+
+// parseOptions parses a block of options; allow, which may be nil, is called
+// at each allow line.
+func parseOptions(d *caddyfile.Dispenser, o *Options, allow func() error) error {
+	given := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if name == "allow" && allow != nil {
+			if err := allow(); err != nil {
+				return err
+			}
+			continue
+		}
+		i := slices.IndexFunc(options, func(opt option) bool { return opt.name == name })
+		if i < 0 {
+			return d.Errf("%q is not an option here; allowed are %s", name, optionNames(allow != nil))
+		}
+		if given[name] {
+			return d.Errf("%s is given twice", name)
+		}
+		given[name] = true
+		if err := parseOption(d, options[i], o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseOption(d *caddyfile.Dispenser, opt option, o *Options) error {
+	args, err := argsOnly(d)
+	if err != nil {
+		return err
+	}
+	err = opt.parse(o, args)
+	if err == nil {
+		err = opt.check(o)
+	}
+	if err != nil {
+		return d.Errf("%s: %w; usage: %s %s", opt.name, err, opt.name, opt.usage)
+	}
+	return nil
+}
+
+// argsOnly returns the arguments on the line; a block after them is an error.
+func argsOnly(d *caddyfile.Dispenser) ([]string, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	last, errBlock := d.Token(), d.Errf("%s takes no block", name)
+	// An empty block is stepped over without notice, up to its closing brace.
+	if d.NextBlock(d.Nesting()) || d.Token().Line != last.Line || d.Val() != last.Text {
+		return nil, errBlock
+	}
+	return args, nil
+}
+
+func optionNames(withAllow bool) string {
+	var names []string
+	if withAllow {
+		names = append(names, "allow")
+	}
+	for _, opt := range options {
+		names = append(names, opt.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// parseAllow parses one allow line, which belongs to the capability it names:
+//
+//	allow <capability> …
+func parseAllow(d *caddyfile.Dispenser) ([]byte, error) {
+	if !d.NextArg() {
+		return nil, d.Errf("allow: no capability; usage: allow <capability> …, where <capability> is one of %s", capabilityNames())
+	}
+	name := d.Val()
+	if _, err := caddy.GetModule(capabilityNamespace + "." + name); err != nil {
+		return nil, d.Errf("allow: %q is not a capability; known are %s", name, capabilityNames())
+	}
+	capability, err := caddyfile.UnmarshalModule(d, capabilityNamespace+"."+name)
+	if err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(capability, "capability", name, nil), nil
+}
+
+func capabilityNames() string {
+	var names []string
+	for _, module := range caddy.GetModules(capabilityNamespace) {
+		names = append(names, module.ID.Name())
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// parseGlobalOption parses the gojinn global option. Syntax:
+//
+//	gojinn {
+//	    cache_dir   <path>
+//	    cache_size  <size>
+//	    memory      <size>
+//	    compilers   <n>
+//	    store       <name> …
+//	    metrics     per_function
+//	    defaults {
+//	        <any option of the directive but allow>
+//	    }
+//	}
+//
+// Not available yet, and an error that says so: cache_size, store, metrics.
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // the option's name
+	if existing != nil {
+		return nil, d.Err("the gojinn global option is given twice")
+	}
+	if d.NextArg() {
+		return nil, d.Errf("unexpected argument %q; usage: gojinn { … }", d.Val())
+	}
+	app := new(App)
+	if err := app.unmarshalBlock(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "gojinn", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func (a *App) unmarshalBlock(d *caddyfile.Dispenser) error {
+	given := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if given[name] {
+			return d.Errf("%s is given twice", name)
+		}
+		given[name] = true
+		if name == "defaults" {
+			if d.NextArg() {
+				return d.Errf("defaults: unexpected argument %q; usage: defaults { … }", d.Val())
+			}
+			a.Defaults = new(Options)
+			if err := parseOptions(d, a.Defaults, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := a.unmarshalLine(d, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalLine(d *caddyfile.Dispenser, name string) error {
+	i := slices.IndexFunc(appOptions, func(opt appOption) bool { return opt.name == name })
+	if i < 0 {
+		return d.Errf("%q is not an option here; allowed are %s", name, appOptionNames())
+	}
+	opt := appOptions[i]
+	if opt.parse == nil {
+		return d.Errf("%s: %w", name, errLater)
+	}
+	args, err := argsOnly(d)
+	if err != nil {
+		return err
+	}
+	if err = one(args, func(text string) error { return opt.parse(a, text) }); err == nil {
+		err = opt.check(a)
+	}
+	if err != nil {
+		return d.Errf("%s: %w; usage: %s %s", name, err, name, opt.usage)
+	}
+	return nil
+}
+
+func appOptionNames() string {
+	names := []string{"defaults"}
+	for _, opt := range appOptions {
+		names = append(names, opt.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ fmt.Stringer          = Duration(0)
+)

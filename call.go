@@ -1,0 +1,184 @@
+package gojinn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gojinn/gojinn/contract"
+	"github.com/gojinn/gojinn/engine"
+)
+
+// call is one request on its way through a function.
+type call struct {
+	handler *Handler
+	id      string
+	receipt engine.Receipt
+}
+
+// serve takes the request to the function and its answer to the client. ctx is
+// the request's, with the call's span. The error says how that ended, see
+// statusOf.
+func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	in, out := newBuffer(c.handler.budget), newBuffer(c.handler.budget)
+	defer in.free()
+	defer out.free()
+
+	if err := c.encode(ctx, in, w, r); err != nil {
+		return err
+	}
+	if err := c.run(ctx, bytes.NewReader(in.bytes), out); err != nil {
+		return err
+	}
+	response, err := contract.DecodeResponse(out.bytes)
+	if err != nil {
+		return err
+	}
+	if err := response.Write(w, r.Method); err != nil {
+		return fmt.Errorf("%w: %w", errResponse, err)
+	}
+	return nil
+}
+
+// encode reads the request's body and writes to in what the function is to
+// read.
+func (c *call) encode(ctx context.Context, in *buffer, w http.ResponseWriter, r *http.Request) error {
+	body := newBuffer(c.handler.budget)
+	defer body.free()
+	if err := c.readBody(body, w, r); err != nil {
+		return err
+	}
+	meta := metaOf(ctx, r, c.id)
+	return in.append(func(dst []byte) []byte {
+		return contract.AppendRequest(dst, r, meta, body.bytes)
+	})
+}
+
+// readBody reads the whole body. One that is announced to be too large is not
+// read at all.
+func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.ContentLength == 0 {
+		return nil
+	}
+	if limit := c.handler.maxRequest; limit != off {
+		// Limited before it is refused: an error route may read it too.
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		if r.ContentLength > limit {
+			return fmt.Errorf("%w: %d bytes announced, %d allowed", errRequestTooLarge, r.ContentLength, limit)
+		}
+	}
+	err := body.readAll(r.Body)
+	switch {
+	case err == nil, errors.Is(err, engine.ErrOverloaded):
+		return err
+	case as[*http.MaxBytesError](err):
+		return fmt.Errorf("%w: %w", errRequestTooLarge, err)
+	case r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w while sending the request: %w", engine.ErrCanceled, err)
+	}
+	return fmt.Errorf("%w: %w", errBody, err)
+}
+
+// run hands in to the program and collects what it writes in out.
+func (c *call) run(ctx context.Context, in io.Reader, out *buffer) (err error) {
+	log := &stderrLog{logger: c.handler.logger, fields: c.fields(), keep: c.handler.maxLog}
+	defer log.finish()
+	c.receipt, err = c.handler.function.Run(ctx, in, out, log)
+	return err
+}
+
+// metaOf collects what Caddy knows of a request.
+func metaOf(ctx context.Context, r *http.Request, id string) contract.Meta {
+	meta := contract.Meta{
+		ID:          id,
+		URI:         r.URL.RequestURI(),
+		OriginalURI: r.URL.RequestURI(),
+		Scheme:      "http",
+		Path:        r.URL.Path,
+		RemoteAddr:  clientIP(r),
+		Traceparent: traceparent(ctx, r),
+	}
+	if r.TLS != nil {
+		meta.Scheme = "https"
+	}
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		meta.OriginalURI = original.URL.RequestURI()
+	}
+	return meta
+}
+
+// clientIP is the client's address as Caddy sees it, trusted proxies
+// considered.
+func clientIP(r *http.Request) string {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
+// requestID is the request's UUID, which Caddy makes when it is first asked for.
+func requestID(r *http.Request) string {
+	id, _ := replacerOf(r.Context()).GetString("http.request.uuid")
+	return id
+}
+
+func replacerOf(ctx context.Context) *caddy.Replacer {
+	return ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+func (c *call) setPlaceholders(r *http.Request, reason string) {
+	repl := replacerOf(r.Context())
+	repl.Set("http.gojinn.function", c.handler.name)
+	repl.Set("http.gojinn.reason", reason)
+	repl.Set("http.gojinn.duration", c.receipt.Duration)
+	repl.Set("http.gojinn.queue", c.receipt.Queue)
+	repl.Set("http.gojinn.fuel", c.receipt.Fuel)
+	repl.Set("http.gojinn.memory", c.receipt.Memory)
+	repl.Set("http.gojinn.start", c.receipt.Start)
+}
+
+// fields are what every log entry of the call has.
+func (c *call) fields() []zap.Field {
+	return []zap.Field{zap.String("function", c.handler.name), zap.String("request_id", c.id)}
+}
+
+// maxDetail bounds, in bytes, what of a guest's stack trace is logged.
+const maxDetail = 8 << 10
+
+// logEnd logs what the error given to Caddy leaves out. What a client alone can
+// cause is for debugging only.
+func (c *call) logEnd(reason string, err error) {
+	level := zapcore.ErrorLevel
+	switch reason {
+	case "canceled", "request_too_large", "overloaded":
+		level = zapcore.DebugLevel
+	}
+	entry := c.handler.logger.Check(level, "call failed")
+	if entry == nil {
+		return
+	}
+	fields := append(c.fields(), zap.String("reason", reason), zap.String("error", printable(err.Error())))
+	if trap, ok := errors.AsType[*engine.TrapError](err); ok && trap.Trace != "" {
+		fields = append(fields, zap.Strings("trace", traceLines(trap.Trace)))
+	}
+	if host, ok := errors.AsType[*engine.HostError](err); ok {
+		fields = append(fields, zap.ByteString("stack", host.Stack))
+	}
+	entry.Write(fields...)
+}
+
+// traceLines bounds a guest's stack trace and makes it fit for a log.
+func traceLines(trace string) []string {
+	var lines []string
+	for line := range bytes.Lines([]byte(trace[:min(len(trace), maxDetail)])) {
+		lines = append(lines, printable(string(bytes.TrimSpace(line))))
+	}
+	return lines
+}

@@ -1,0 +1,246 @@
+package gojinn
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func TestMain(m *testing.M) {
+	// Nothing that Caddy keeps may come from or go to the user's own folders.
+	home, err := os.MkdirTemp("", "gojinn-test-")
+	if err != nil {
+		panic(err)
+	}
+	for _, name := range []string{"HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
+		os.Setenv(name, home)
+	}
+	code := m.Run()
+	os.RemoveAll(home)
+	os.Exit(code)
+}
+
+// logBuffer is where Caddy's log goes in server tests.
+var logBuffer testLog
+
+type testLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (*testLog) Close() error { return nil }
+
+func (l *testLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Reset()
+}
+
+// entries are the log's entries so far, each a JSON object.
+func (l *testLog) entries(t *testing.T) []map[string]any {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var entries []map[string]any
+	for line := range bytes.Lines(l.buf.Bytes()) {
+		var entry map[string]any
+		if err := json.Unmarshal(line, &entry); err != nil {
+			t.Fatalf("log line %q: %v", line, err)
+		}
+		entries = append(entries, entry)
+	}
+	return entries
+}
+
+// find returns the entries of our handler's logger with this message.
+func (l *testLog) find(t *testing.T, message string) []map[string]any {
+	t.Helper()
+	var found []map[string]any
+	for _, entry := range l.entries(t) {
+		if entry["logger"] == "http.handlers.gojinn" && entry["msg"] == message {
+			found = append(found, entry)
+		}
+	}
+	return found
+}
+
+// bufferWriter is the log output "gojinn_test" of the configurations here.
+type bufferWriter struct{}
+
+func init() { caddy.RegisterModule(new(bufferWriter)) }
+
+func (*bufferWriter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.logging.writers.gojinn_test", New: func() caddy.Module { return new(bufferWriter) }}
+}
+func (*bufferWriter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { d.Next(); return nil }
+func (*bufferWriter) String() string                                  { return "gojinn_test" }
+func (*bufferWriter) WriterKey() string                               { return "gojinn_test" }
+func (*bufferWriter) OpenWriter() (io.WriteCloser, error)             { return &logBuffer, nil }
+
+// server is the process's Caddy, running a configuration. Only one test at a
+// time can have it, so those that do are not parallel.
+type server struct {
+	t          *testing.T
+	addr, port string
+	url        string
+}
+
+// serve runs Caddy with a site of these directives on a free port, until the
+// test ends.
+func serve(t *testing.T, site string) *server {
+	t.Helper()
+	s := &server{t: t, addr: freeAddr(t)}
+	s.url = "http://" + s.addr
+	_, s.port, _ = net.SplitHostPort(s.addr)
+	logBuffer.reset()
+	if err := s.load("", site); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+		checkNothingLeft(t)
+	})
+	return s
+}
+
+// load replaces the running configuration. global are further global options.
+func (s *server) load(global, site string) error {
+	config, err := adapt(fmt.Sprintf(`{
+		admin off
+		persist_config off
+		auto_https off
+		grace_period 10s
+		log {
+			output gojinn_test
+			format json
+			level DEBUG
+		}
+		%s
+	}
+	http://:%s {
+		bind 127.0.0.1
+		%s
+	}`, global, s.port, site))
+	if err != nil {
+		return err
+	}
+	return caddy.Load(config, true)
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// checkNothingLeft fails the test if an engine, a function or a series of
+// metrics has outlived the configuration it was made for.
+func checkNothingLeft(t *testing.T) {
+	t.Helper()
+	engines.Range(func(key, _ any) bool {
+		t.Errorf("an engine is left: %+v", key)
+		return true
+	})
+	live.mu.RLock()
+	defer live.mu.RUnlock()
+	for name := range live.functions {
+		t.Errorf("a function is left: %s", name)
+	}
+}
+
+// answer is what a client sees.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s *server) do(method, path string, header http.Header, body io.Reader) reply {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	return s.send(http.DefaultClient, r)
+}
+
+func (s *server) send(client *http.Client, r *http.Request) reply {
+	s.t.Helper()
+	response, err := client.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reply{response.StatusCode, response.Header, string(body)}
+}
+
+func (s *server) get(path string) reply {
+	s.t.Helper()
+	return s.do(http.MethodGet, path, nil, nil)
+}
+
+// raw sends bytes over a connection of their own and returns all that comes.
+func (s *server) raw(request string) string {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := io.ReadAll(conn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(out)
+}
+
+// eventually waits for something that another goroutine does.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+func lines(text ...string) string { return strings.Join(text, "\n") }
