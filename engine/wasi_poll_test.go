@@ -240,6 +240,7 @@ func TestWaitingEndsWithCall(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			for _, canceled := range []bool{true, false} {
+				began := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 				if canceled {
 					ctx, cancel = context.WithCancel(t.Context())
@@ -247,7 +248,6 @@ func TestWaitingEndsWithCall(t *testing.T) {
 				}
 				defer cancel()
 				g := newProcess(t, ctx, silent(), map[string]vfs.FS{"/net": echoes{}})
-				began := time.Now()
 				func() {
 					defer func() {
 						if end, ok := recover().(ended); !ok || !errors.Is(end.reason, ctx.Err()) {

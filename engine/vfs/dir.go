@@ -161,13 +161,22 @@ func (t *target) editor() (Editor, error) {
 	return nil, EROFS
 }
 
-// movable returns the directory in which t can be removed, renamed or replaced.
-func (t *target) movable() (Editor, error) {
+// fixed is the error for removing, renaming or replacing what t stands for, if
+// that is no name that could be given to something else.
+func (t *target) fixed() error {
 	switch {
 	case t.node != nil:
-		return nil, EBUSY
+		return EBUSY
 	case t.base != nil && t.upward():
-		return nil, EINVAL
+		return EINVAL
+	}
+	return nil
+}
+
+// movable returns the directory in which t can be removed.
+func (t *target) movable() (Editor, error) {
+	if err := t.fixed(); err != nil {
+		return nil, err
 	}
 	return t.editor()
 }
@@ -242,17 +251,16 @@ func pair(from, goal *target) (Editor, error) {
 	if from.nowhere() {
 		return nil, ENOENT
 	}
-	editor, err := from.movable()
-	if err != nil {
+	if err := from.fixed(); err != nil {
 		return nil, err
 	}
-	if _, err := goal.movable(); err != nil {
+	if err := goal.fixed(); err != nil {
 		return nil, err
 	}
 	if from.mount != goal.mount {
 		return nil, EXDEV
 	}
-	return editor, nil
+	return from.editor()
 }
 
 // Link gives the file at path another name, newPath, relative to the directory
