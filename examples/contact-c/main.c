@@ -1,0 +1,299 @@
+// A contact form's endpoint: parses a JSON or form body, validates it and answers
+// 201, or 422 with an error for each field. With an argument, the folder it names
+// keeps every accepted message as <request id>.json.
+//
+// The four versions of this function answer alike: ../contact/testdata/cases.json.
+#include "contract.h"
+#include "json.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { max_name = 100, max_email = 254, max_local_part = 64, max_message = 5000, max_id = 64 };
+
+static const header json_headers[] = {{"Content-Type", "application/json"}, {0}};
+
+static int refuse(int status, const header *headers, const char *message) {
+	buffer body = {0};
+	buffer_text(&body, "{\"error\":");
+	buffer_json(&body, message, strlen(message));
+	buffer_text(&body, "}");
+	return respond(status, headers, &body);
+}
+
+typedef struct {
+	buffer text;
+	bool mistyped; // JSON had something else than a string here
+} field;
+
+typedef struct {
+	field email, message, name;
+} form;
+
+static field *form_field(form *f, const buffer *name) {
+	if (buffer_equals(name, "email")) return &f->email;
+	if (buffer_equals(name, "message")) return &f->message;
+	if (buffer_equals(name, "name")) return &f->name;
+	return NULL;
+}
+
+// Both parsers return NULL, or what is wrong with the body. A field that is
+// given twice has its last value.
+static const char *parse_json(const buffer *body, form *f) {
+	buffer name = {0};
+	json j = json_read(body->data, body->len);
+	bool object = json_peek(&j) == '{';
+	if (!object) {
+		json_skip(&j);
+	} else {
+		json_object(&j);
+		while (json_member(&j, &name)) {
+			field *field = form_field(f, &name);
+			char kind = json_peek(&j);
+			if (field != NULL && kind == '"') {
+				json_string(&j, &field->text);
+				field->mistyped = false;
+				continue;
+			}
+			json_skip(&j);
+			if (field == NULL) continue;
+			field->text.len = 0;
+			field->mistyped = kind != 'n'; // null is as good as absent
+		}
+	}
+	free(name.data);
+	if (!json_end(&j)) return "body is not valid JSON";
+	return object ? NULL : "body must be a JSON object";
+}
+
+static int hex_digit(char c) {
+	if (c >= '0' && c <= '9') return c - '0';
+	if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+	return -1;
+}
+
+// Replaces what out held by text decoded from application/x-www-form-urlencoded.
+static bool percent_decode(const char *text, size_t len, buffer *out) {
+	out->len = 0;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		if (c == '+') {
+			c = ' ';
+		} else if (c == '%') {
+			if (len - i < 3) return false;
+			int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
+			if (high < 0 || low < 0) return false;
+			c = (char)(high << 4 | low);
+			i += 2;
+		}
+		buffer_add(out, &c, 1);
+	}
+	return utf8_valid(out->data, out->len);
+}
+
+static const char *parse_urlencoded(const buffer *body, form *f) {
+	buffer name = {0}, value = {0};
+	const char *at = body->data, *end = at + body->len, *mistake = NULL;
+	while (at < end && mistake == NULL) {
+		const char *stop = memchr(at, '&', (size_t)(end - at));
+		if (stop == NULL) stop = end;
+		const char *equals = memchr(at, '=', (size_t)(stop - at));
+		const char *name_end = equals != NULL ? equals : stop, *value_start = equals != NULL ? equals + 1 : stop;
+		if (!percent_decode(at, (size_t)(name_end - at), &name) ||
+		    !percent_decode(value_start, (size_t)(stop - value_start), &value)) {
+			mistake = "body is not a valid form";
+		}
+		field *field = form_field(f, &name);
+		if (field != NULL) {
+			field->text.len = 0;
+			buffer_add(&field->text, value.data, value.len);
+		}
+		at = stop < end ? stop + 1 : end;
+	}
+	free(name.data);
+	free(value.data);
+	return mistake;
+}
+
+static void trim(buffer *b) {
+	static const char space[] = " \t\r\n";
+	size_t start = 0;
+	while (b->len > 0 && memchr(space, b->data[b->len - 1], 4) != NULL) b->len--;
+	while (start < b->len && memchr(space, b->data[start], 4) != NULL) start++;
+	b->len -= start;
+	if (start > 0) memmove(b->data, b->data + start, b->len);
+}
+
+// Counts Unicode code points.
+static size_t characters(const buffer *b) {
+	size_t n = 0;
+	for (size_t i = 0; i < b->len; i++) n += (b->data[i] & 0xC0) != 0x80;
+	return n;
+}
+
+// Tells whether b holds a control character other than those in allowed.
+static bool has_control(const buffer *b, const char *allowed) {
+	for (size_t i = 0; i < b->len; i++) {
+		unsigned char c = (unsigned char)b->data[i];
+		if ((c < 0x20 || c == 0x7F) && (c == 0 || strchr(allowed, c) == NULL)) return true;
+	}
+	return false;
+}
+
+static bool alphanumeric(char c) {
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// A label of a domain name: 1 to 63 letters, digits and inner hyphens.
+static bool is_label(const char *text, size_t len) {
+	if (len == 0 || len > 63 || text[0] == '-' || text[len - 1] == '-') return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!alphanumeric(text[i]) && text[i] != '-') return false;
+	}
+	return true;
+}
+
+// An address as HTML's <input type=email> takes it, with SMTP's limits on its length.
+static bool is_email(const buffer *b) {
+	const char *at = b->len > 0 ? memchr(b->data, '@', b->len) : NULL;
+	if (at == NULL || at == b->data || at - b->data > max_local_part || b->len > max_email) return false;
+	for (const char *c = b->data; c < at; c++) {
+		if (!alphanumeric(*c) && (*c == 0 || strchr(".!#$%&'*+/=?^_`{|}~-", *c) == NULL)) return false;
+	}
+	const char *label = at + 1, *end = b->data + b->len;
+	for (;;) {
+		const char *dot = memchr(label, '.', (size_t)(end - label));
+		if (!is_label(label, (size_t)((dot != NULL ? dot : end) - label))) return false;
+		if (dot == NULL) return true;
+		label = dot + 1;
+	}
+}
+
+// Each returns NULL or what is wrong with the field.
+static const char *check_email(field *f) {
+	trim(&f->text);
+	if (f->mistyped) return "must be a string";
+	if (f->text.len == 0) return "is required";
+	return is_email(&f->text) ? NULL : "must be an email address";
+}
+
+static const char *check_message(field *f) {
+	trim(&f->text);
+	if (f->mistyped) return "must be a string";
+	if (f->text.len == 0) return "is required";
+	if (characters(&f->text) > max_message) return "must be at most 5000 characters";
+	return has_control(&f->text, "\t\r\n") ? "must not contain control characters" : NULL;
+}
+
+static const char *check_name(field *f) {
+	trim(&f->text);
+	if (f->mistyped) return "must be a string";
+	if (characters(&f->text) > max_name) return "must be at most 100 characters";
+	return has_control(&f->text, "") ? "must not contain control characters" : NULL;
+}
+
+static void add_error(buffer *errors, const char *name, const char *error) {
+	if (error == NULL) return;
+	buffer_text(errors, errors->len == 0 ? "{\"errors\":{" : ",");
+	buffer_json(errors, name, strlen(name));
+	buffer_text(errors, ":");
+	buffer_json(errors, error, strlen(error));
+}
+
+// Returns the body that says what is wrong, empty when nothing is.
+static buffer form_errors(form *f) {
+	buffer errors = {0};
+	add_error(&errors, "email", check_email(&f->email));
+	add_error(&errors, "message", check_message(&f->message));
+	add_error(&errors, "name", check_name(&f->name));
+	if (errors.len > 0) buffer_text(&errors, "}}");
+	return errors;
+}
+
+static void add_member(buffer *b, const char *name, const buffer *value) {
+	buffer_text(b, b->len == 0 ? "{" : ",");
+	buffer_json(b, name, strlen(name));
+	buffer_text(b, ":");
+	buffer_json(b, value->data, value->len);
+}
+
+static buffer form_json(const form *f, const buffer *id) {
+	buffer b = {0};
+	add_member(&b, "id", id);
+	add_member(&b, "email", &f->email.text);
+	if (f->name.text.len > 0) add_member(&b, "name", &f->name.text);
+	add_member(&b, "message", &f->message.text);
+	buffer_text(&b, "}");
+	return b;
+}
+
+// The id names a file, so it must be nothing but a name.
+static bool is_id(const buffer *id) {
+	for (size_t i = 0; i < id->len; i++) {
+		if (!alphanumeric(id->data[i]) && id->data[i] != '-') return false;
+	}
+	return id->len > 0 && id->len <= max_id;
+}
+
+static bool keep(const char *folder, const buffer *id, const buffer *message) {
+	if (!is_id(id)) return false;
+	buffer path = {0};
+	buffer_text(&path, folder);
+	buffer_text(&path, "/");
+	buffer_add(&path, id->data, id->len);
+	buffer_add(&path, ".json", sizeof ".json");
+	int fd = open(path.data, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	bool kept = false;
+	if (fd >= 0) {
+		kept = write_all(fd, message->data, message->len);
+		kept = close(fd) == 0 && kept;
+		if (!kept) unlink(path.data);
+	}
+	free(path.data);
+	return kept;
+}
+
+// Returns the media type without its parameters, in lower case.
+static buffer media_type(const buffer *content_type) {
+	buffer type = {0};
+	if (content_type == NULL || content_type->len == 0) return type;
+	const char *end = memchr(content_type->data, ';', content_type->len);
+	buffer_add(&type, content_type->data, end != NULL ? (size_t)(end - content_type->data) : content_type->len);
+	trim(&type);
+	for (size_t i = 0; i < type.len; i++) {
+		if (type.data[i] >= 'A' && type.data[i] <= 'Z') type.data[i] += 'a' - 'A';
+	}
+	return type;
+}
+
+int main(int argc, char **argv) {
+	request r = read_request();
+	if (!buffer_equals(&r.method, "POST")) {
+		return refuse(405, (header[]){{"Allow", "POST"}, json_headers[0], {0}}, "method not allowed");
+	}
+
+	buffer type = media_type(first_value(&r.headers, "Content-Type"));
+	bool is_json = buffer_equals(&type, "application/json");
+	if (!is_json && !buffer_equals(&type, "application/x-www-form-urlencoded")) {
+		return refuse(415, json_headers, "content type must be application/json or application/x-www-form-urlencoded");
+	}
+
+	form f = {0};
+	const char *mistake = !utf8_valid(r.body.data, r.body.len) ? "body is not valid UTF-8"
+	                      : is_json                            ? parse_json(&r.body, &f)
+	                                                           : parse_urlencoded(&r.body, &f);
+	if (mistake != NULL) return refuse(400, json_headers, mistake);
+
+	buffer errors = form_errors(&f);
+	if (errors.len > 0) return respond(422, json_headers, &errors);
+
+	buffer message = form_json(&f, &r.id);
+	if (argc > 1 && !keep(argv[1], &r.id, &message)) {
+		log_error("the message could not be kept");
+		return refuse(500, json_headers, "the message could not be kept");
+	}
+	return respond(201, json_headers, &message);
+}

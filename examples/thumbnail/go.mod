@@ -1,0 +1,3 @@
+module example.com/thumbnail
+
+go 1.26
