@@ -37,10 +37,13 @@ type HostDir struct {
 // Root opens the directory for one call.
 func (h *HostDir) Root(context.Context) (Directory, error) {
 	root, err := os.OpenRoot(h.Path)
-	if err != nil {
-		return nil, hostError(err)
+	if err == nil {
+		return h.directory(root), nil
 	}
-	return h.directory(root), nil
+	if info, errStat := os.Stat(h.Path); errStat == nil && !info.IsDir() {
+		return nil, ENOTDIR // for which os.OpenRoot has no error number
+	}
+	return nil, hostError(err)
 }
 
 func (h *HostDir) directory(root *os.Root) Directory {
@@ -191,6 +194,9 @@ func (d *hostDir) openFile(name string, flags OpenFlags) (File, error) {
 		f.Close()
 		return nil, hostError(err)
 	}
+	if d.mount.Writable {
+		return &writableHostFile{hostFile{f}}, nil
+	}
 	return &hostFile{f}, nil
 }
 
@@ -317,7 +323,7 @@ func (l *direntLister) Next(_ context.Context, entries []Entry) (int, error) {
 	return n, hostError(err)
 }
 
-// hostFile is a regular file of the host.
+// hostFile is a regular file of the host that can't be changed.
 type hostFile struct{ f *os.File }
 
 func (f *hostFile) Stat(context.Context) (Stat, error) {
@@ -335,15 +341,6 @@ func (f *hostFile) ReadAt(_ context.Context, p []byte, offset int64) (int, error
 	return n, hostError(err)
 }
 
-func (f *hostFile) WriteAt(_ context.Context, p []byte, offset int64) (int, error) {
-	n, err := f.f.WriteAt(p, offset)
-	return n, hostError(err)
-}
-
-func (f *hostFile) Truncate(_ context.Context, size int64) error {
-	return hostError(f.f.Truncate(size))
-}
-
 func (f *hostFile) Sync(_ context.Context, dataOnly bool) error {
 	if dataOnly {
 		return hostError(f.syncData())
@@ -351,11 +348,20 @@ func (f *hostFile) Sync(_ context.Context, dataOnly bool) error {
 	return hostError(f.f.Sync())
 }
 
-func (f *hostFile) SetTimes(_ context.Context, accessed, modified time.Time) error {
-	return hostError(f.setTimes(accessed, modified))
+// SetTimes is refused here: the host would allow it on a file that is open for
+// reading only.
+func (f *hostFile) SetTimes(context.Context, time.Time, time.Time) error { return EROFS }
+
+// writableHostFile is a regular file of the host that can be changed, as far as
+// it was opened for that.
+type writableHostFile struct{ hostFile }
+
+func (f *writableHostFile) WriteAt(_ context.Context, p []byte, offset int64) (int, error) {
+	n, err := f.f.WriteAt(p, offset)
+	return n, hostError(err)
 }
 
-func (f *hostFile) Append(_ context.Context, p []byte) (int, int64, error) {
+func (f *writableHostFile) Append(_ context.Context, p []byte) (int, int64, error) {
 	n, err := f.append(p)
 	if err != nil {
 		return n, 0, hostError(err)
@@ -365,6 +371,14 @@ func (f *hostFile) Append(_ context.Context, p []byte) (int, int64, error) {
 		return n, 0, hostError(err)
 	}
 	return n, info.Size(), nil
+}
+
+func (f *writableHostFile) Truncate(_ context.Context, size int64) error {
+	return hostError(f.f.Truncate(size))
+}
+
+func (f *writableHostFile) SetTimes(_ context.Context, accessed, modified time.Time) error {
+	return hostError(f.setTimes(accessed, modified))
 }
 
 // appending serializes appendAtSize within this process.
@@ -406,9 +420,10 @@ var (
 	_ Syncer     = (*hostDir)(nil)
 	_ Editor     = (*writableHostDir)(nil)
 	_ ReaderAt   = (*hostFile)(nil)
-	_ WriterAt   = (*hostFile)(nil)
-	_ Appender   = (*hostFile)(nil)
-	_ Truncater  = (*hostFile)(nil)
-	_ TimeSetter = (*hostFile)(nil)
 	_ Syncer     = (*hostFile)(nil)
+	_ TimeSetter = (*hostFile)(nil)
+	_ WriterAt   = (*writableHostFile)(nil)
+	_ Appender   = (*writableHostFile)(nil)
+	_ Truncater  = (*writableHostFile)(nil)
+	_ TimeSetter = (*writableHostFile)(nil)
 )

@@ -114,10 +114,26 @@ func (v *View) step(ctx context.Context, here place, name string) (place, error)
 	case next == nil:
 		return below, nil
 	}
-	// The way to a mount point further down: the mount's own directory if it
-	// has one, so that what else is in there can be seen.
-	if stat, err := here.base.Lookup(ctx, below.name(), true); err == nil && stat.Type == TypeDirectory {
+	if v.covers(ctx, next, here) {
 		return below, nil
 	}
 	return place{node: next}, nil
+}
+
+// covers says whether the mount that here lies in has a directory of its own at
+// n, which leads to a mount point further down; then what else is in there can
+// be seen. Guests can neither make nor remove it, so one look is enough for a
+// call, and a path that passes it a thousand times costs no more.
+func (v *View) covers(ctx context.Context, n *node, here place) bool {
+	covered, known := v.covered[n]
+	if !known {
+		inside := strings.TrimPrefix(strings.TrimPrefix(n.path, here.mount.path), "/")
+		stat, err := here.base.Lookup(ctx, inside, true)
+		covered = err == nil && stat.Type == TypeDirectory
+		if v.covered == nil {
+			v.covered = make(map[*node]bool)
+		}
+		v.covered[n] = covered
+	}
+	return covered
 }

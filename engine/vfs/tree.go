@@ -30,8 +30,8 @@ type Tree struct {
 // node is a place in the tree that is a mount point or leads to one.
 type node struct {
 	id       int
-	name     string
-	fs       FS // nil: a directory of the tree's own, or of the mount around it
+	path     string // absolute; "" is the root's
+	fs       FS     // nil: a directory of the tree's own, or of the mount around it
 	children map[string]*node
 }
 
@@ -69,7 +69,7 @@ func (t *Tree) child(parent *node, name string) *node {
 		return n
 	}
 	t.nodes++
-	n := &node{id: t.nodes, name: name}
+	n := &node{id: t.nodes, path: parent.path + "/" + name}
 	if parent.children == nil {
 		parent.children = make(map[string]*node)
 	}
@@ -139,8 +139,9 @@ func (n *node) stat() Stat {
 
 // View is a tree as one call sees it. It is used by one goroutine at a time.
 type View struct {
-	tree  *Tree
-	roots map[*node]Directory // of the mounts used so far
+	tree    *Tree
+	roots   map[*node]Directory // of the mounts used so far
+	covered map[*node]bool      // what covers has found out
 }
 
 // View returns a view of the tree for one call, which must be closed. Nothing
