@@ -2,6 +2,10 @@ package engine
 
 import "github.com/gojinn/gojinn/engine/vfs"
 
+// costPathByte is charged for each byte of a path: every component of it can be
+// a system call.
+const costPathByte = 50
+
 // at returns an open directory and a path relative to it, as most path_
 // functions take them.
 func (p *process) at(fd, path, length uint32, need rights) (*vfs.Dir, string, errno) {
@@ -13,7 +17,7 @@ func (p *process) at(fd, path, length uint32, need rights) (*vfs.Dir, string, er
 	if errno != 0 {
 		return nil, "", errno
 	}
-	p.chargeBytes(len(name))
+	p.sandbox.charge(int64(len(name)) * costPathByte)
 	return d.dir, name, 0
 }
 
