@@ -15,6 +15,8 @@ type bulkOp struct {
 const (
 	// pieceBytes is the most that one memory instruction handles between two checks, about 50 µs of work.
 	pieceBytes = 1 << 20
+	// shortBytes is the most that it handles without a check.
+	shortBytes = 4 << 10
 	// bytesPerFuel, as a shift: one unit pays for 8 bytes.
 	bytesPerFuel = 3
 	// fuelPerPage, as a shift, pays for clearing a page of memory.
@@ -69,7 +71,7 @@ const (
 	length
 )
 
-// payLength pays for local length, shifted right or, if negative, left.
+// payLength pays for local length, shifted right or, if negative, left, without a check.
 func (w *writer) payLength(a *asm, length uint32, shift int) {
 	a.with(opGlobalGet, w.fuel)
 	a.get(length)
@@ -82,7 +84,8 @@ func (w *writer) payLength(a *asm, length uint32, shift int) {
 		a.i64(int64(-shift))
 		a.op(opI64Shl)
 	}
-	w.payStack(a)
+	a.op(opI64Sub)
+	a.with(opGlobalSet, w.fuel)
 }
 
 // beyondMemory leaves whether the length bytes at a local reach beyond the memory.
@@ -101,9 +104,14 @@ func beyondMemory(a *asm, at uint32) {
 func (w *writer) memoryOp(instruction func(a *asm), long func(a *asm)) []byte {
 	a := asm{0} // no locals
 	a.get(length)
+	a.i32(shortBytes)
+	a.op(opI32GtU, opIf, blockVoid)
+	a.get(length)
 	a.i32(pieceBytes)
 	a.op(opI32GtU, opIf, blockVoid)
 	long(&a)
+	a.op(opEnd)
+	w.check(&a)
 	a.op(opEnd)
 	w.payLength(&a, length, bytesPerFuel)
 	a.get(dst, src, length)
@@ -124,6 +132,7 @@ func orTrap(a *asm, instruction func(a *asm)) {
 func (w *writer) ascend(a *asm, source bool, instruction func(a *asm)) {
 	a.op(opLoop, blockVoid)
 	w.pay(a, pieceBytes>>bytesPerFuel)
+	w.check(a)
 	a.get(dst, src)
 	a.i32(pieceBytes)
 	instruction(a)
@@ -173,6 +182,8 @@ func (w *writer) memoryCopy() []byte {
 		a.op(opElse) // the destination is above: from the upper end down
 		a.op(opLoop, blockVoid)
 		w.pay(a, pieceBytes>>bytesPerFuel)
+		w.check(a)
+		w.check(a)
 		advance(a, length, opI32Sub)
 		for _, l := range []uint32{dst, src} {
 			a.get(l, length)
@@ -216,6 +227,7 @@ func (w *writer) memoryGrow() []byte {
 	a.i32(-1)
 	a.op(opI32Ne, opIf, blockVoid)
 	w.payLength(&a, pages, -fuelPerPage)
+	w.check(&a)
 	a.op(opEnd)
 	a.get(old)
 	a.op(opEnd)
@@ -230,6 +242,7 @@ func (w *writer) tableOp(o bulkOp, table uint32) []byte {
 	a.misc(miscTableSize, table)
 	a.op(opI32LeU, opIf, blockVoid)
 	w.payLength(&a, length, 0)
+	w.check(&a)
 	a.op(opEnd)
 	a.get(dst, src, length)
 	if o.op == miscTableFill {
@@ -251,6 +264,7 @@ func (w *writer) tableGrow(table uint32) []byte {
 	a.i32(-1)
 	a.op(opReturn, opEnd)
 	w.payLength(&a, more, 0)
+	w.check(&a)
 	a.get(value, more)
 	a.misc(miscTableGrow, table)
 	a.with(opLocalTee, old)

@@ -234,10 +234,21 @@ func checkValueType(t byte) (Kind, string) {
 
 func (d *decoder) refType() byte {
 	t := d.byte()
-	if d.err == nil && t != typeFuncref && t != typeExternref {
-		d.fail(Unsupported, "reference type 0x%02x is not enabled", t)
+	if d.err == nil {
+		if kind, reason := checkRefType(t); reason != "" {
+			d.fail(kind, "%s", reason)
+		}
 	}
 	return t
+}
+
+// checkRefType returns why a byte is not a reference type of WebAssembly 2.0, or "" if it is.
+func checkRefType(t byte) (Kind, string) {
+	kind, reason := checkValueType(t)
+	if reason == "" && t != typeFuncref && t != typeExternref {
+		return Malformed, "not a reference type"
+	}
+	return kind, reason
 }
 
 func (d *decoder) importSection() {

@@ -22,6 +22,10 @@ type writer struct {
 	added     []addedFunc
 	bulkOps   map[bulkOp]uint32
 
+	facts    []fact // per function that the module defines
+	mostFree uint8  // the most that a call of an unknown function has to pay for it
+	both     uint32 // the function that checks stack and fuel, 0 before it is needed
+
 	data          dataPlan
 	bodies        []byte // the code section without its count
 	codeCount     int
@@ -95,28 +99,60 @@ func (w *writer) add(name string, typ uint32, body []byte) uint32 {
 	return w.addedFrom + uint32(len(w.added)) - 1
 }
 
-// code checks and rewrites all functions.
+const (
+	// maxFree is the most that a function may cost to have its callers pay for it.
+	maxFree = 32
+	// prepaidPerByte, as a shift, says how much of the stack budget work takes: with it, what all functions on the stack
+	// have paid for and not yet executed is bounded, too.
+	prepaidPerByte = 3
+)
+
+// code checks all functions, to learn about callees, and then rewrites them.
 func (w *writer) code() *Error {
 	s := &scanner{w: w, m: w.m}
-	w.bodies = make([]byte, 0, w.m.codeBytes()+w.m.codeBytes()/2)
+	n := len(w.m.code)
+	w.facts = make([]fact, n) // nothing is known in the first pass
+	facts := make([]fact, n)
+	s.calls.from = make([]int, 1, n+1)
 	for i := range w.m.code {
 		if e := s.scan(i); e != nil {
 			return e
 		}
-		w.function(&s.b, w.m.types[w.m.funcs[w.m.importedFuncs+i]].results)
+		s.calls.from = append(s.calls.from, len(s.calls.callees))
+		facts[i] = s.b.fact()
+		w.mostFree = max(w.mostFree, facts[i].free)
+	}
+	findAnchors(facts, &s.calls)
+	w.facts = facts
+	w.bodies = make([]byte, 0, w.m.codeBytes()+w.m.codeBytes()/4)
+	for i := range w.m.code {
+		if e := s.scan(i); e != nil {
+			return e
+		}
+		w.function(&s.b, &facts[i], w.m.types[w.m.funcs[w.m.importedFuncs+i]].results)
 	}
 	return nil
 }
 
-// function writes a function that has been scanned. One that calls others is wrapped in a block whose label takes the
-// place of the function's own, so that every way out of it meets the end of the block, where the stack budget is given
-// back.
-func (w *writer) function(b *body, results []byte) {
+func (b *body) fact() fact {
+	f := fact{cost: b.loops[0].cost, frame: uint32(64 + 8*b.nlocals), leaf: b.leaf, anchor: b.unknown, loops: len(b.jumps) > 0}
+	for _, l := range b.loops {
+		f.loops = f.loops || l.turns
+	}
+	if f.leaf && !f.loops && f.cost <= maxFree {
+		f.free = uint8(f.cost)
+	}
+	return f
+}
+
+// function writes a function that has been scanned. An anchor is wrapped in a block whose label takes the place of the
+// function's own, so that every way out of it meets the end of the block, where the stack budget is given back.
+func (w *writer) function(b *body, f *fact, results []byte) {
 	out := asm(append(w.tmp[:0], b.locals...))
-	wrap := w.options.Meter && b.calls
-	weight := frameWeight(b)
-	if w.options.Meter {
-		w.pay(&out, b.regions[0])
+	weight := int64(f.stack + f.work>>prepaidPerByte)
+	wrap := w.options.Meter && f.anchor
+	if cost := b.loops[0].cost; w.options.Meter && f.free == 0 && cost > 0 {
+		w.pay(&out, cost)
 	}
 	if wrap {
 		w.enter(&out, weight)
@@ -125,9 +161,6 @@ func (w *writer) function(b *body, results []byte) {
 	}
 	at := uint32(0)
 	for _, e := range b.edits {
-		if e.kind == editLoop && !w.options.Meter {
-			continue
-		}
 		out = append(out, b.code[at:e.start]...)
 		at = e.end
 		switch e.kind {
@@ -138,7 +171,15 @@ func (w *writer) function(b *body, results []byte) {
 		case editReturn:
 			out.with(opBr, e.arg)
 		case editLoop:
-			w.pay(&out, max(b.regions[e.arg], 1))
+			if l := b.loops[e.arg]; w.options.Meter && l.turns {
+				w.pay(&out, max(l.cost, 1))
+				w.check(&out)
+			}
+		case editJump:
+			if j := b.jumps[e.arg]; w.options.Meter && !b.loops[j.loop].turns {
+				w.pay(&out, j.cost)
+				w.check(&out)
+			}
 		case editDataDrop:
 			out.misc(miscDataDrop, e.arg)
 		case editMemoryInit:
@@ -154,38 +195,42 @@ func (w *writer) function(b *body, results []byte) {
 	w.tmp = out
 }
 
-// pay lowers the fuel and calls the host when it is used up.
+// pay lowers the fuel.
 func (w *writer) pay(a *asm, cost uint64) {
-	if cost == 0 {
-		return
-	}
 	a.with(opGlobalGet, w.fuel)
 	a.i64(int64(cost))
-	w.payStack(a)
-}
-
-// payStack lowers the fuel by the upper of two i64 operands, the lower one being the fuel itself.
-func (w *writer) payStack(a *asm) {
 	a.op(opI64Sub)
 	a.with(opGlobalSet, w.fuel)
+}
+
+// check calls the host when the fuel is used up. The usual case is the first arm of the if, even though there is
+// nothing to do: wazero's register allocator lets what follows go on from the registers of the arm it sees first, and
+// would otherwise have the usual case reload what only a call loses.
+func (w *writer) check(a *asm) {
 	a.with(opGlobalGet, w.fuel)
+	w.orCall(a)
+}
+
+func (w *writer) orCall(a *asm) {
 	a.i64(0)
-	a.op(opI64LtS, opIf, blockVoid)
+	a.op(opI64GeS, opIf, blockVoid, opElse)
 	a.with(opCall, w.tick)
 	a.op(opEnd)
 }
 
-// enter takes a frame from the stack budget and calls the host when that is used up.
+// enter takes a frame from the stack budget and calls the host when that, or the fuel, is used up.
 func (w *writer) enter(a *asm, weight int64) {
 	a.with(opGlobalGet, w.stack)
 	a.i64(weight)
 	a.op(opI64Sub)
 	a.with(opGlobalSet, w.stack)
 	a.with(opGlobalGet, w.stack)
+	a.with(opGlobalGet, w.fuel)
+	a.op(opI64Or)
 	a.i64(0)
-	a.op(opI64LtS, opIf, blockVoid)
-	a.with(opCall, w.overflow)
-	a.op(opUnreachable, opEnd)
+	a.op(opI64GeS, opIf, blockVoid, opElse)
+	a.with(opCall, w.checkBoth())
+	a.op(opEnd)
 }
 
 // leave gives it back.
@@ -196,8 +241,21 @@ func (w *writer) leave(a *asm, weight int64) {
 	a.with(opGlobalSet, w.stack)
 }
 
-// frameWeight estimates the bytes of call stack that a function takes.
-func frameWeight(b *body) int64 { return 64 + 8*int64(b.nlocals) }
+// checkBoth returns a function that finds out what is used up.
+func (w *writer) checkBoth() uint32 {
+	if w.both == 0 {
+		a := asm{0}
+		a.with(opGlobalGet, w.stack)
+		a.i64(0)
+		a.op(opI64LtS, opIf, blockVoid)
+		a.with(opCall, w.overflow)
+		a.op(opUnreachable, opEnd)
+		w.check(&a)
+		a.op(opEnd)
+		w.both = w.add("gojinn.check", w.typeOf(nil, nil), a)
+	}
+	return w.both
+}
 
 func (w *writer) appendBlockType(dst, results []byte) []byte {
 	switch len(results) {

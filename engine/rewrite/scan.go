@@ -13,7 +13,8 @@ type editKind uint8
 const (
 	editCall       editKind = iota // call arg, an index of the rewritten module
 	editRefFunc                    // ref.func arg
-	editLoop                       // after the loop's type: pay for region arg
+	editLoop                       // after the loop's type: pay for loop arg
+	editJump                       // before a branch: pay for jump arg
 	editReturn                     // branch to label arg
 	editDataDrop                   // data.drop arg
 	editMemoryInit                 // memory.init arg
@@ -26,21 +27,23 @@ type body struct {
 	nlocals int    // parameters included
 	edits   []edit
 
-	// regions holds what a check has to pay for. Region 0 is the code outside of loops, the others belong to one loop
-	// each: everything in it but the loops it contains.
-	regions []uint64
-	calls   bool // calls functions of the guest or the host
-	height  int  // of the operand stack, roughly
+	loops []loop // the first one is the function itself
+	jumps []jump
 
-	frames []byte   // kinds of the open blocks
-	loops  []uint32 // regions of the open loops
+	leaf    bool // calls nothing but imports
+	unknown bool // calls functions by table
 }
 
+// scanner walks functions.
 // scanner walks functions.
 type scanner struct {
 	w *writer
 	m *module
 	b body
+
+	frames   []frame
+	dispatch dispatch
+	calls    callGraph // filled in the first pass
 
 	base int // of the body in the binary, for errors
 	err  *Error
@@ -69,10 +72,11 @@ func (s *scanner) scan(i int) *Error {
 		return s.err
 	}
 	b.edits = b.edits[:0]
-	b.regions = append(b.regions[:0], 0)
-	b.calls = false
-	b.frames = append(b.frames[:0], opBlock)
-	b.loops = append(b.loops[:0], 0)
+	b.loops = append(b.loops[:0], loop{})
+	b.jumps = b.jumps[:0]
+	b.leaf, b.unknown = true, false
+	s.frames = append(s.frames[:0], frame{kind: opBlock})
+	s.dispatch.reset()
 	s.instructions()
 	return s.err
 }
@@ -98,8 +102,12 @@ func (s *scanner) locals(raw []byte, params int) int {
 		total += uint64(n)
 		p = next + 1
 	}
-	if total > MaxLocals {
-		s.fail(OverLimit, p, limitReason("parameters and locals in one function", int(min(total, 1<<31-1)), MaxLocals))
+	switch {
+	case total > 1<<32-1:
+		s.fail(Malformed, p, "more than 2^32 locals")
+		return 0
+	case total > MaxLocals:
+		s.fail(OverLimit, p, limitReason("parameters and locals in one function", int(total), MaxLocals))
 		return 0
 	}
 	s.b.nlocals = int(total)
@@ -111,21 +119,21 @@ const (
 	reasonIndex = " is out of range"
 )
 
-// instructions walks the code. It has no recursion: nesting lives in b.frames.
+// instructions walks the code. It has no recursion: nesting lives in s.frames.
 func (s *scanner) instructions() {
 	var (
-		b      = &s.b
-		m      = s.m
-		code   = b.code
-		region = uint32(0)
-		p      int
+		b     = &s.b
+		m     = s.m
+		code  = b.code
+		inner = uint32(0) // the innermost loop
+		p     int
 	)
 	note := func(start, end int, kind editKind, arg uint32) {
 		b.edits = append(b.edits, edit{uint32(start), uint32(end), kind, arg})
 	}
 	for p < len(code) {
 		start := p
-		if len(b.frames) == 0 {
+		if len(s.frames) == 0 {
 			s.fail(Malformed, start, "code after the end of its function")
 			return
 		}
@@ -149,7 +157,7 @@ func (s *scanner) instructions() {
 			op = vectorOpcodes[code[p]]
 			p++
 		}
-		b.regions[region] += uint64(op.cost)
+		b.loops[inner].cost += uint64(op.cost)
 
 		switch op.imm {
 		case immNone:
@@ -160,12 +168,20 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "local"+reasonIndex)
 				return
 			}
+			switch code[start] {
+			case opLocalGet:
+				s.dispatch.get(start, p, x)
+			case opLocalSet:
+				s.dispatch.set(start, p, x)
+			}
 
 		case immI32:
-			if p = skipSleb32(code, p); p < 0 {
+			var v int32
+			if v, p = sleb32(code, p); p < 0 {
 				s.fail(Malformed, start, "bad number")
 				return
 			}
+			s.dispatch.constant(p, v)
 
 		case immI64:
 			if p = skipSleb64(code, p); p < 0 {
@@ -187,43 +203,51 @@ func (s *scanner) instructions() {
 
 		case immLabel:
 			var x uint32
-			if x, p = uleb(code, p); p < 0 || int64(x) >= int64(len(b.frames)) {
+			if x, p = uleb(code, p); p < 0 || int64(x) >= int64(len(s.frames)) {
 				s.fail(Malformed, start, "label"+reasonIndex)
 				return
+			}
+			if to := s.frames[len(s.frames)-1-int(x)]; to.kind == opLoop {
+				if code[start] != opBr || !s.jump(start, to.loop, inner) {
+					b.loops[to.loop].turns = true
+				}
 			}
 
 		case immBlock:
 			if p = s.blockType(p); p < 0 {
 				return
 			}
-			if len(b.frames) >= MaxNesting {
-				s.fail(OverLimit, start, limitReason("nested blocks", len(b.frames)+1, MaxNesting))
+			if len(s.frames) >= MaxNesting {
+				s.fail(OverLimit, start, limitReason("nested blocks", len(s.frames)+1, MaxNesting))
 				return
 			}
 			kind := code[start]
-			b.frames = append(b.frames, kind)
 			if kind == opLoop {
-				region = uint32(len(b.regions))
-				b.regions = append(b.regions, 0)
-				b.loops = append(b.loops, region)
-				note(p, p, editLoop, region)
+				parent := inner
+				inner = uint32(len(b.loops))
+				b.loops = append(b.loops, loop{parent: parent})
+				note(p, p, editLoop, inner)
 			}
+			s.frames = append(s.frames, frame{kind: kind, loop: inner})
+			s.dispatch.block(kind, start, p)
 
 		case immElse:
-			if top := len(b.frames) - 1; b.frames[top] != opIf {
+			top := len(s.frames) - 1
+			if s.frames[top].kind != opIf {
 				s.fail(Malformed, start, "else without if")
 				return
-			} else {
-				b.frames[top] = opElse
 			}
+			s.frames[top].kind = opElse
 
 		case immEnd:
-			top := len(b.frames) - 1
-			if b.frames[top] == opLoop {
-				b.loops = b.loops[:len(b.loops)-1]
-				region = b.loops[len(b.loops)-1]
+			top := s.frames[len(s.frames)-1]
+			s.frames = s.frames[:len(s.frames)-1]
+			if top.target > 0 {
+				s.dispatch.ends[top.target-1] = b.loops[inner].cost
 			}
-			b.frames = b.frames[:top]
+			if top.kind == opLoop {
+				inner = s.endLoop(inner)
+			}
 
 		case immCall:
 			var f uint32
@@ -231,9 +255,14 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "function"+reasonIndex)
 				return
 			}
-			b.calls = true
 			if to := s.w.funcIndex(f); to != f {
 				note(start, p, editCall, to)
+			}
+			if int(f) >= m.importedFuncs {
+				b.leaf = false
+				callee := f - uint32(m.importedFuncs)
+				s.calls.callees = append(s.calls.callees, callee)
+				b.loops[inner].cost += uint64(s.w.facts[callee].free)
 			}
 
 		case immCallIndirect:
@@ -245,13 +274,14 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "type or table"+reasonIndex)
 				return
 			}
-			b.calls = true
+			b.leaf, b.unknown = false, true
+			b.loops[inner].cost += uint64(s.w.mostFree)
 
 		case immReturn:
-			note(start, p, editReturn, uint32(len(b.frames)-1))
+			note(start, p, editReturn, uint32(len(s.frames)-1))
 
 		case immLabels:
-			if p = s.labels(p); p < 0 {
+			if p = s.labels(start, p, inner); p < 0 {
 				return
 			}
 
@@ -295,10 +325,13 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "an instruction for memory, but no memory")
 				return
 			}
-			if s.w.options.Meter && code[start] != opMemorySize {
-				if code[start] == opMemoryGrow {
-					misc = opMemoryGrow
-				}
+			switch {
+			case code[start] == opMemorySize || !s.w.options.Meter:
+			case code[start] == opMemoryGrow:
+				note(start, p, editCall, s.w.bulk(bulkOp{op: opMemoryGrow}))
+			case s.dispatch.short(start):
+				b.loops[inner].cost += uint64(s.dispatch.value) >> bytesPerFuel
+			default:
 				note(start, p, editCall, s.w.bulk(bulkOp{op: misc}))
 			}
 
@@ -320,10 +353,13 @@ func (s *scanner) instructions() {
 			switch {
 			case misc == miscDataDrop:
 				note(start, p, editDataDrop, to)
-			case s.w.options.Meter:
-				note(start, p, editCall, s.w.bulk(bulkOp{op: misc, x: to}))
-			default:
+			case !s.w.options.Meter:
 				note(start, p, editMemoryInit, to)
+			case s.dispatch.short(start):
+				b.loops[inner].cost += uint64(s.dispatch.value) >> bytesPerFuel
+				note(start, p, editMemoryInit, to)
+			default:
+				note(start, p, editCall, s.w.bulk(bulkOp{op: misc, x: to}))
 			}
 
 		case immElem, immElemTable:
@@ -361,8 +397,12 @@ func (s *scanner) instructions() {
 			p += 2
 
 		case immRefType:
-			if p >= len(code) || code[p] != typeFuncref && code[p] != typeExternref {
-				s.fail(Unsupported, start, "ref.null of a type that is not enabled")
+			if p >= len(code) {
+				s.fail(Malformed, start, reasonCut)
+				return
+			}
+			if kind, reason := checkRefType(code[p]); reason != "" {
+				s.fail(kind, start, reason)
 				return
 			}
 			p++
@@ -388,7 +428,7 @@ func (s *scanner) instructions() {
 			return
 		}
 	}
-	if len(b.frames) > 0 {
+	if len(s.frames) > 0 {
 		s.fail(Malformed, p, "a block has no end")
 	}
 }
@@ -419,7 +459,7 @@ func (s *scanner) blockType(p int) int {
 }
 
 // labels checks a branch table at p and returns the position after it, negative after a failure.
-func (s *scanner) labels(p int) int {
+func (s *scanner) labels(start, p int, inner uint32) int {
 	b := &s.b
 	n, next := uleb(b.code, p)
 	if next < 0 || int64(n) >= int64(len(b.code)-next) {
@@ -430,11 +470,19 @@ func (s *scanner) labels(p int) int {
 		s.fail(OverLimit, p, limitReason("branch targets", int(n), MaxBranchTargets))
 		return -1
 	}
+	isDispatch := s.dispatch.begins(start, inner, &b.loops[inner])
 	for range n + 1 {
 		var x uint32
-		if x, next = uleb(b.code, next); next < 0 || int64(x) >= int64(len(b.frames)) {
+		if x, next = uleb(b.code, next); next < 0 || int64(x) >= int64(len(s.frames)) {
 			s.fail(Malformed, p, "label"+reasonIndex)
 			return -1
+		}
+		to := &s.frames[len(s.frames)-1-int(x)]
+		if to.kind == opLoop {
+			b.loops[to.loop].turns = true
+		}
+		if isDispatch {
+			s.target(to, inner)
 		}
 	}
 	return next

@@ -131,6 +131,13 @@ func (w *world) call(m api.Module, name string, args ...uint64) (results []uint6
 	if f == nil {
 		return nil, errors.New("no such function")
 	}
+	for _, mods := range []map[string]api.Module{w.modules, w.named} {
+		for _, m := range mods {
+			if stack, ok := m.ExportedGlobal(rewrite.StackExport).(api.MutableGlobal); ok {
+				stack.Set(rewrite.StackBudget)
+			}
+		}
+	}
 	results, err := f.Call(w.ctx, args...)
 	if err != nil {
 		for _, known := range []error{errFuel, errStack} {

@@ -1,0 +1,131 @@
+package rewrite
+
+// What loops cost. A loop pays at its beginning, on every turn, for all instructions in it but those in the loops it
+// contains. Two kinds don't:
+//
+// A loop that nothing branches back to is a block; its instructions count for what is around it.
+//
+// A Go function is one loop around a switch on a local variable, and every jump that has no structure sets the
+// variable to a constant and goes back to the switch. Were each of them to pay for the whole loop, Go programs would
+// pay thirty times for what they execute. In such a dispatch loop the constant says where a jump goes, and so how many
+// instructions it makes the function execute again: those from there to the jump. The jump pays for them, if it goes
+// back at all, and one pass over the loop counts for what is around it, like a block's.
+
+// loop is a loop of a function, or the function itself.
+type loop struct {
+	parent uint32
+	cost   uint64 // of a turn, or of a pass as far as it has been scanned
+	turns  bool   // something branches back here that does not pay for it
+
+	// Of a dispatch loop:
+	local       uint32 // the variable
+	from, count uint32 // its targets, in dispatch.targets; count 0: not a dispatch loop
+	head        uint64 // cost of the switch
+}
+
+// jump goes back in a dispatch loop.
+type jump struct {
+	loop uint32
+	cost uint64
+}
+
+// frame is an open block.
+type frame struct {
+	kind   byte   // opcode
+	loop   uint32 // the innermost loop that the content of the block is in
+	target uint32 // if not 0, one more than the index in dispatch.ends
+}
+
+// dispatch recognises dispatch loops and the jumps in them. Instructions follow each other directly if one starts where
+// the other ended.
+type dispatch struct {
+	targets []uint32 // per label of the switch: one more than the index in ends, 0 for outside of the loop
+	ends    []uint64 // cost at the end of a block, 0 while it is open
+
+	beginEnd, getEnd   int // loop, block …, local.get
+	getLocal           uint32
+	constEnd, setEnd   int // i32.const, local.set
+	value, setConstant int32
+	setLocal           uint32
+}
+
+func (d *dispatch) reset() {
+	*d = dispatch{targets: d.targets[:0], ends: d.ends[:0], beginEnd: -1, getEnd: -1, constEnd: -1, setEnd: -1}
+}
+
+func (d *dispatch) block(kind byte, start, end int) {
+	if kind == opLoop || kind == opBlock && start == d.beginEnd {
+		d.beginEnd = end
+	}
+}
+
+func (d *dispatch) get(start, end int, local uint32) {
+	if start == d.beginEnd {
+		d.getEnd, d.getLocal = end, local
+	}
+}
+
+func (d *dispatch) constant(end int, v int32) { d.constEnd, d.value = end, v }
+
+func (d *dispatch) set(start, end int, local uint32) {
+	if start == d.constEnd {
+		d.setEnd, d.setLocal, d.setConstant = end, local, d.value
+	}
+}
+
+// short says whether the last operand of an instruction that starts there is a constant so small that its work can be
+// paid for like that of other instructions.
+func (d *dispatch) short(start int) bool {
+	return start == d.constEnd && uint32(d.value) <= shortBytes
+}
+
+// begins notes that a branch table makes the innermost loop a dispatch loop, if it does.
+func (d *dispatch) begins(start int, inner uint32, l *loop) bool {
+	if start != d.getEnd || inner == 0 {
+		return false
+	}
+	l.local, l.from, l.head = d.getLocal, uint32(len(d.targets)), l.cost
+	return true
+}
+
+// target notes the next label of a dispatch loop's table.
+func (s *scanner) target(to *frame, inner uint32) {
+	d, l := &s.dispatch, &s.b.loops[inner]
+	t := uint32(0)
+	if to.loop == inner && to.kind == opBlock {
+		if to.target == 0 {
+			d.ends = append(d.ends, 0)
+			to.target = uint32(len(d.ends))
+		}
+		t = to.target
+	}
+	d.targets = append(d.targets, t)
+	l.count++
+}
+
+// jump says whether a branch to a loop, which starts there, is one that pays for itself.
+func (s *scanner) jump(start int, to, inner uint32) bool {
+	d, l := &s.dispatch, &s.b.loops[to]
+	if to != inner || l.count == 0 || start != d.setEnd || d.setLocal != l.local {
+		return false
+	}
+	k := min(uint32(d.setConstant), l.count-1)
+	t := d.targets[l.from+k]
+	if t == 0 || d.ends[t-1] == 0 {
+		// Out of the loop, or on: the way there is part of the pass that has been paid for, but for the switch.
+		l.cost += l.head
+		return true
+	}
+	s.b.edits = append(s.b.edits, edit{uint32(start), uint32(start), editJump, uint32(len(s.b.jumps))})
+	s.b.jumps = append(s.b.jumps, jump{to, l.head + l.cost - d.ends[t-1]})
+	return true
+}
+
+// endLoop lets the loop around count what doesn't pay for itself, and returns it.
+func (s *scanner) endLoop(i uint32) uint32 {
+	l := &s.b.loops[i]
+	if !l.turns {
+		s.b.loops[l.parent].cost += l.cost
+	}
+	return l.parent
+}
