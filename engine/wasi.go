@@ -84,15 +84,19 @@ func (p *process) open(tree *vfs.Tree, maxFiles int, in io.Reader, out, log io.W
 // when a file is closed is written; otherwise it is discarded. The error is
 // that of a commit.
 func (p *process) finish(commit bool) error {
-	err := p.files.closeAll(p.context(), commit)
-	if errView := p.view.Close(p.context()); err == nil {
+	ctx := p.waiting
+	if ctx == nil {
+		ctx = p.parent // no mount has been used
+	}
+	err := p.files.closeAll(ctx, commit)
+	if errView := p.view.Close(ctx); err == nil {
 		err = errView
 	}
 	if p.cancel != nil {
 		p.cancel()
 	}
 	p.waiting, p.cancel = nil, nil
-	p.mem = nil
+	p.mem, p.vectors = nil, nil
 	return err
 }
 

@@ -68,8 +68,9 @@ func openFlags(lookup, open uint32, base rights, flags uint32) (vfs.OpenFlags, e
 		}
 	}
 	if o&vfs.OnlyDirectory != 0 {
-		// Some programs ask for every right. A directory has none to write.
-		o &^= vfs.Write | vfs.Append
+		// Some programs ask for every right. Of a directory they can only have
+		// those to read.
+		o = o&^(vfs.Write|vfs.Append) | vfs.Read
 	}
 	return o, 0
 }

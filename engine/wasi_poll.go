@@ -122,7 +122,7 @@ func (p *process) poll(subscriptions []subscription, events []byte) int {
 		case <-timer.C:
 		case <-p.context().Done():
 		}
-		p.sandbox.charge(0)
+		p.sandbox.charge(int64(len(subscriptions)))
 	}
 }
 
