@@ -22,6 +22,12 @@ import (
 // slices delay the garbage collector, shorter ones cost guests more.
 const fuelSlice = 1 << 16
 
+// slicesPerTurn is after how many slices a guest lets other goroutines go
+// first: about a millisecond. Without it a guest that computes would keep its
+// processor for Go's own time slice of 10 ms, which the garbage collector has to
+// wait out several times in a row.
+const slicesPerTurn = 16
+
 // Sandbox is one isolated instance of a program, and the state of the one call
 // that runs in it. One goroutine at a time uses it.
 type Sandbox struct {
@@ -35,6 +41,7 @@ type Sandbox struct {
 	ctx      context.Context // the caller's, for the length of a call
 	deadline time.Time       // zero: none
 	granted  int64           // fuel put into the global in this call
+	slices   int             // of fuel, since the guest last let others go first
 	end      error           // how the host decided that the call ends; nil: it has not
 }
 
@@ -191,6 +198,10 @@ func (s *Sandbox) refill() {
 	}
 	s.fuel.Set(uint64(slice))
 	s.granted = used + slice
+	if s.slices++; s.slices == slicesPerTurn {
+		s.slices = 0
+		runtime.Gosched()
+	}
 }
 
 // used is the fuel spent in this call.
