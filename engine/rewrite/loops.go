@@ -17,10 +17,23 @@ type loop struct {
 	cost   uint64 // of a turn, or of a pass as far as it has been scanned
 	turns  bool   // something branches back here that does not pay for it
 
+	// To unroll it:
+	outer           bool   // contains other loops
+	unroll          bool   //
+	start, end      uint32 // of its content
+	depth           uint32 // of blocks that are open in it
+	edits, branches uint32 // the first of its own
+
 	// Of a dispatch loop:
 	local       uint32 // the variable
 	from, count uint32 // its targets, in dispatch.targets; count 0: not a dispatch loop
 	head        uint64 // cost of the switch
+}
+
+// branch is a br, br_if or br_table.
+type branch struct {
+	start, end uint32
+	depth      uint32 // of blocks that are open around it
 }
 
 // jump goes back in a dispatch loop.
@@ -121,11 +134,84 @@ func (s *scanner) jump(start int, to, inner uint32) bool {
 	return true
 }
 
-// endLoop lets the loop around count what doesn't pay for itself, and returns it.
-func (s *scanner) endLoop(i uint32) uint32 {
-	l := &s.b.loops[i]
+// endLoop completes a loop whose content ends there, and returns the loop around it.
+func (s *scanner) endLoop(i uint32, end int) uint32 {
+	b, l := &s.b, &s.b.loops[i]
+	l.end = uint32(end)
 	if !l.turns {
-		s.b.loops[l.parent].cost += l.cost
+		b.loops[l.parent].cost += l.cost
 	}
+	// Nothing in it may have to be rewritten but labels, and no values are handed from turn to turn.
+	l.unroll = l.turns && !l.outer && l.cost <= unrollCost && l.end-l.start <= unrollBytes &&
+		int(l.edits) == len(b.edits) && s.noParams(int(b.edits[l.edits-1].start)+1)
 	return l.parent
+}
+
+// noParams says whether the block type at p has no parameters.
+func (s *scanner) noParams(p int) bool {
+	t, _ := sleb33(s.b.code, p)
+	return t < 0 || len(s.m.types[t].params) == 0
+}
+
+// Unrolling. The fuel is in memory, and lowering it takes about five cycles from one turn of a loop to the next, which
+// is more than a small loop takes itself. So such a loop becomes a row of copies, with one payment for all of them at
+// the beginning:
+//
+//	block                          ; the branch at the end of a copy, and branches out of the loop
+//	  loop
+//	    pay for all
+//	    block … br 2 end           ; a branch to the loop goes to the end of the copy, and so to the next one
+//	    block … br 2 end
+//	    …                          ; of the last copy, to the loop
+//	  end
+//	end
+const (
+	unrollCopies = 4
+	unrollCost   = 20 // of a loop that is unrolled, at most
+	unrollBytes  = 64 // of its content
+	// maxUnrolled is how much all unrolled loops of a module together may add.
+	maxUnrolled = 1 << 20
+)
+
+// unrolled writes a loop that begins with the given bytes as a row of copies and returns the position behind its end.
+func (w *writer) unrolled(out *asm, b *body, l *loop, head []byte) uint32 {
+	typ := head[1:]
+	*out = append(append(append(append(*out, opBlock), typ...), opLoop), typ...)
+	w.pay(out, unrollCopies*max(l.cost, 1))
+	w.check(out)
+	for range unrollCopies - 1 {
+		out.op(opBlock, blockVoid)
+		l.copyTo(out, b, 2)
+		out.with(opBr, 2)
+		out.op(opEnd)
+	}
+	l.copyTo(out, b, 1)
+	out.op(opEnd, opEnd)
+	return l.end + 1
+}
+
+// copyTo writes a loop's content, in which branches out of the loop have so many more blocks to leave.
+func (l *loop) copyTo(out *asm, b *body, more uint32) {
+	at := l.start
+	for _, br := range b.branches[l.branches:] {
+		if br.start >= l.end {
+			break
+		}
+		inside := br.depth - l.depth
+		labels, p := uint32(0), int(br.start)+1
+		*out = append(*out, b.code[at:p]...)
+		if b.code[br.start] == opBrTable {
+			labels, p = uleb(b.code, p)
+			*out = appendUleb(*out, labels)
+		}
+		for range labels + 1 {
+			var x uint32
+			if x, p = uleb(b.code, p); x > inside {
+				x += more
+			}
+			*out = appendUleb(*out, x)
+		}
+		at = br.end
+	}
+	*out = append(*out, b.code[at:l.end]...)
 }

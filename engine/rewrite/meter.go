@@ -28,7 +28,7 @@ type writer struct {
 
 	data          dataPlan
 	bodies        []byte // the code section without its count
-	codeCount     int
+	unrolledBytes int
 	mutatesTables bool
 
 	tmp []byte
@@ -171,7 +171,15 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 		case editReturn:
 			out.with(opBr, e.arg)
 		case editLoop:
-			if l := b.loops[e.arg]; w.options.Meter && l.turns {
+			l, head := &b.loops[e.arg], b.code[e.start:e.end]
+			switch {
+			case !w.options.Meter || !l.turns:
+				out = append(out, head...)
+			case l.unroll && w.unrolledBytes < maxUnrolled:
+				w.unrolledBytes += int(l.end-l.start) * (unrollCopies - 1)
+				at = w.unrolled(&out, b, l, head)
+			default:
+				out = append(out, head...)
 				w.pay(&out, max(l.cost, 1))
 				w.check(&out)
 			}

@@ -13,7 +13,7 @@ type editKind uint8
 const (
 	editCall       editKind = iota // call arg, an index of the rewritten module
 	editRefFunc                    // ref.func arg
-	editLoop                       // after the loop's type: pay for loop arg
+	editLoop                       // loop arg and its type: pay for it
 	editJump                       // before a branch: pay for jump arg
 	editReturn                     // branch to label arg
 	editDataDrop                   // data.drop arg
@@ -27,8 +27,9 @@ type body struct {
 	nlocals int    // parameters included
 	edits   []edit
 
-	loops []loop // the first one is the function itself
-	jumps []jump
+	loops    []loop // the first one is the function itself
+	jumps    []jump
+	branches []branch
 
 	leaf    bool // calls nothing but imports
 	unknown bool // calls functions by table
@@ -73,7 +74,7 @@ func (s *scanner) scan(i int) *Error {
 	}
 	b.edits = b.edits[:0]
 	b.loops = append(b.loops[:0], loop{})
-	b.jumps = b.jumps[:0]
+	b.jumps, b.branches = b.jumps[:0], b.branches[:0]
 	b.leaf, b.unknown = true, false
 	s.frames = append(s.frames[:0], frame{kind: opBlock})
 	s.dispatch.reset()
@@ -212,6 +213,7 @@ func (s *scanner) instructions() {
 					b.loops[to.loop].turns = true
 				}
 			}
+			b.branches = append(b.branches, branch{uint32(start), uint32(p), uint32(len(s.frames))})
 
 		case immBlock:
 			if p = s.blockType(p); p < 0 {
@@ -225,8 +227,12 @@ func (s *scanner) instructions() {
 			if kind == opLoop {
 				parent := inner
 				inner = uint32(len(b.loops))
-				b.loops = append(b.loops, loop{parent: parent})
-				note(p, p, editLoop, inner)
+				note(start, p, editLoop, inner)
+				b.loops[parent].outer = true
+				b.loops = append(b.loops, loop{
+					parent: parent, start: uint32(p), depth: uint32(len(s.frames) + 1),
+					edits: uint32(len(b.edits)), branches: uint32(len(b.branches)),
+				})
 			}
 			s.frames = append(s.frames, frame{kind: kind, loop: inner})
 			s.dispatch.block(kind, start, p)
@@ -246,7 +252,7 @@ func (s *scanner) instructions() {
 				s.dispatch.ends[top.target-1] = b.loops[inner].cost
 			}
 			if top.kind == opLoop {
-				inner = s.endLoop(inner)
+				inner = s.endLoop(inner, start)
 			}
 
 		case immCall:
@@ -284,6 +290,7 @@ func (s *scanner) instructions() {
 			if p = s.labels(start, p, inner); p < 0 {
 				return
 			}
+			b.branches = append(b.branches, branch{uint32(start), uint32(p), uint32(len(s.frames))})
 
 		case immGlobal:
 			var x uint32
