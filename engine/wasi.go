@@ -25,11 +25,7 @@ type process struct {
 	files     descriptors
 	view      *vfs.View
 
-	parent   context.Context // the caller's
-	closing  context.Context // the function's, which may be closed under it
-	deadline time.Time       // zero: none
-	waiting  context.Context // parent with the deadline, made when first needed
-	cancel   context.CancelFunc
+	life *lifetime // of the call: the context of everything done for it
 
 	origin time.Time     // of the monotonic clock
 	slept  time.Duration // in poll_oneoff, which is no CPU time
@@ -49,7 +45,7 @@ type supervisor interface {
 func (p *process) begin(s *Sandbox, in io.Reader, out, log io.Writer) {
 	options := &s.function.options
 	p.sandbox = s
-	p.parent, p.deadline, p.closing = s.ctx, s.deadline, s.function.pool.closing
+	p.life = &lifetime{parent: s.ctx, deadline: s.deadline, closing: s.function.pool.closing}
 	p.args, p.env = p.args[:0], p.env[:0]
 	for _, arg := range options.Args {
 		p.args = append(p.args, cString(arg.of(s.ctx)))
@@ -84,38 +80,13 @@ func (p *process) open(tree *vfs.Tree, maxFiles int, in io.Reader, out, log io.W
 // when a file is closed is written; otherwise it is discarded. The error is
 // that of a commit.
 func (p *process) finish(commit bool) error {
-	ctx := p.waiting
-	if ctx == nil {
-		ctx = p.parent // no mount has been used
-	}
-	err := p.files.closeAll(ctx, commit)
-	if errView := p.view.Close(ctx); err == nil {
+	err := p.files.closeAll(p.life, commit)
+	if errView := p.view.Close(p.life); err == nil {
 		err = errView
 	}
-	if p.cancel != nil {
-		p.cancel()
-	}
-	p.waiting, p.cancel = nil, nil
+	p.life.end()
 	p.mem, p.vectors = nil, nil
 	return err
-}
-
-// context ends with the call: when its caller has gone, at its deadline, or
-// after it. Whoever waits on behalf of the guest waits with it.
-func (p *process) context() context.Context {
-	if p.waiting == nil {
-		if p.deadline.IsZero() {
-			p.waiting, p.cancel = context.WithCancel(p.parent)
-		} else {
-			p.waiting, p.cancel = context.WithDeadline(p.parent, p.deadline)
-		}
-		if p.closing != nil { // so that closing the function ends the wait
-			cancel := p.cancel
-			stop := context.AfterFunc(p.closing, cancel)
-			p.cancel = func() { stop(); cancel() }
-		}
-	}
-	return p.waiting
 }
 
 // bytesPerUnit, as a shift, is how many bytes a unit of fuel moves: as many as

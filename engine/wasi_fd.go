@@ -12,7 +12,7 @@ func (p *process) fdClose(fd uint32) errno {
 	if d == nil {
 		return vfs.EBADF
 	}
-	return vfs.ErrnoOf(d.close(p.context()))
+	return vfs.ErrnoOf(d.close(p.life))
 }
 
 // fdRenumber moves a descriptor to another number, which must be in use, and
@@ -27,7 +27,7 @@ func (p *process) fdRenumber(from, to uint32) errno {
 	replaced := p.files.remove(to)
 	p.files.slots[to] = p.files.remove(from)
 	p.files.open++
-	return vfs.ErrnoOf(replaced.close(p.context()))
+	return vfs.ErrnoOf(replaced.close(p.life))
 }
 
 // The whence of fd_seek (typenames.witx, $whence).
@@ -56,7 +56,7 @@ func (p *process) fdSeek(fd uint32, delta int64, whence, result uint32) errno {
 	case whenceCurrent:
 		base = d.offset
 	case whenceEnd:
-		stat, err := d.file.Stat(p.context())
+		stat, err := d.file.Stat(p.life)
 		if err != nil {
 			return vfs.ErrnoOf(err)
 		}
@@ -115,7 +115,7 @@ func (p *process) fdAllocate(fd uint32, offset, length uint64) errno {
 	case length > math.MaxInt64-offset:
 		return vfs.EFBIG
 	}
-	stat, err := d.file.Stat(p.context())
+	stat, err := d.file.Stat(p.life)
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}
@@ -143,7 +143,7 @@ func (p *process) truncate(d *descriptor, size uint64) errno {
 	if !ok {
 		return vfs.EINVAL
 	}
-	return vfs.ErrnoOf(file.Truncate(p.context(), int64(size)))
+	return vfs.ErrnoOf(file.Truncate(p.life, int64(size)))
 }
 
 func (p *process) fdSync(fd uint32, right rights) errno {
@@ -155,7 +155,7 @@ func (p *process) fdSync(fd uint32, right rights) errno {
 	if !ok {
 		return vfs.EINVAL // as fsync has it for what can't be synchronized
 	}
-	return vfs.ErrnoOf(file.Sync(p.context(), right == rightFDDatasync))
+	return vfs.ErrnoOf(file.Sync(p.life, right == rightFDDatasync))
 }
 
 // fdFdstatGet writes an fdstat (typenames.witx, $fdstat).
@@ -170,7 +170,7 @@ func (p *process) fdFdstatGet(fd, result uint32) errno {
 	}
 	fileType := vfs.TypeDirectory
 	if d.dir == nil {
-		stat, err := d.file.Stat(p.context())
+		stat, err := d.file.Stat(p.life)
 		if err != nil {
 			return vfs.ErrnoOf(err)
 		}
@@ -222,7 +222,7 @@ func (p *process) fdFilestatGet(fd, result uint32) errno {
 	if !ok {
 		return vfs.EFAULT
 	}
-	stat, err := d.file.Stat(p.context())
+	stat, err := d.file.Stat(p.life)
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}
@@ -258,7 +258,7 @@ func (p *process) fdFilestatSetTimes(fd uint32, accessed, modified uint64, which
 	if !ok {
 		return vfs.ENOTSUP
 	}
-	return vfs.ErrnoOf(file.SetTimes(p.context(), a, m))
+	return vfs.ErrnoOf(file.SetTimes(p.life, a, m))
 }
 
 // Which times to set, and to what (typenames.witx, $fstflags).

@@ -37,7 +37,7 @@ func (p *process) move(buffers [][]byte, again func() bool, f transfer) (int, er
 				return total, 0
 			}
 			piece := buffer[:min(len(buffer), ioPiece)]
-			n, err := f(p.context(), piece)
+			n, err := f(p.life, piece)
 			p.chargeBytes(n)
 			total += n
 			if err != nil && total == 0 {
@@ -356,5 +356,5 @@ func (p *process) sockShutdown(fd, how uint32) errno {
 	case how == 0, how&^(read|write) != 0:
 		return vfs.EINVAL
 	}
-	return vfs.ErrnoOf(socket.Shutdown(p.context(), how&read != 0, how&write != 0))
+	return vfs.ErrnoOf(socket.Shutdown(p.life, how&read != 0, how&write != 0))
 }

@@ -96,7 +96,7 @@ func (p *process) pathOpen(fd, lookup, path, length, open uint32, base, inheriti
 	if errno := p.files.room(); errno != 0 {
 		return errno
 	}
-	file, err := dir.Open(p.context(), name, how)
+	file, err := dir.Open(p.life, name, how)
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}
@@ -133,7 +133,7 @@ func (p *process) pathCreateDirectory(fd, path, length uint32) errno {
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.Mkdir(p.context(), name))
+	return vfs.ErrnoOf(dir.Mkdir(p.life, name))
 }
 
 func (p *process) pathRemoveDirectory(fd, path, length uint32) errno {
@@ -141,7 +141,7 @@ func (p *process) pathRemoveDirectory(fd, path, length uint32) errno {
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.Rmdir(p.context(), name))
+	return vfs.ErrnoOf(dir.Rmdir(p.life, name))
 }
 
 func (p *process) pathUnlinkFile(fd, path, length uint32) errno {
@@ -149,7 +149,7 @@ func (p *process) pathUnlinkFile(fd, path, length uint32) errno {
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.Unlink(p.context(), name))
+	return vfs.ErrnoOf(dir.Unlink(p.life, name))
 }
 
 func (p *process) pathFilestatGet(fd, lookup, path, length, result uint32) errno {
@@ -165,7 +165,7 @@ func (p *process) pathFilestatGet(fd, lookup, path, length, result uint32) errno
 	if !ok {
 		return vfs.EFAULT
 	}
-	stat, err := dir.Lookup(p.context(), name, follow)
+	stat, err := dir.Lookup(p.life, name, follow)
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}
@@ -186,7 +186,7 @@ func (p *process) pathFilestatSetTimes(fd, lookup, path, length uint32, accessed
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.SetTimesOf(p.context(), name, follow, a, m))
+	return vfs.ErrnoOf(dir.SetTimesOf(p.life, name, follow, a, m))
 }
 
 // pathLink makes hard links. Following a symbolic link first is EINVAL, as in
@@ -203,7 +203,7 @@ func (p *process) pathLink(fd, lookup, path, length, newFD, newPath, newLength u
 	if lookup != 0 {
 		return vfs.EINVAL
 	}
-	return vfs.ErrnoOf(dir.Link(p.context(), name, newDir, newName))
+	return vfs.ErrnoOf(dir.Link(p.life, name, newDir, newName))
 }
 
 func (p *process) pathRename(fd, path, length, newFD, newPath, newLength uint32) errno {
@@ -215,7 +215,7 @@ func (p *process) pathRename(fd, path, length, newFD, newPath, newLength uint32)
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.Rename(p.context(), name, newDir, newName))
+	return vfs.ErrnoOf(dir.Rename(p.life, name, newDir, newName))
 }
 
 func (p *process) pathSymlink(target, targetLength, fd, path, length uint32) errno {
@@ -227,7 +227,7 @@ func (p *process) pathSymlink(target, targetLength, fd, path, length uint32) err
 	if errno != 0 {
 		return errno
 	}
-	return vfs.ErrnoOf(dir.Symlink(p.context(), to, name))
+	return vfs.ErrnoOf(dir.Symlink(p.life, to, name))
 }
 
 // pathReadlink cuts a target that is longer than the buffer, as readlink does.
@@ -241,7 +241,7 @@ func (p *process) pathReadlink(fd, path, length, buffer, size, result uint32) er
 	if !ok || !okUsed {
 		return vfs.EFAULT
 	}
-	target, err := dir.Readlink(p.context(), name)
+	target, err := dir.Readlink(p.life, name)
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}

@@ -120,7 +120,7 @@ func (p *process) poll(subscriptions []subscription, events []byte) int {
 		select {
 		case <-changed:
 		case <-timer.C:
-		case <-p.context().Done():
+		case <-p.life.Done():
 		}
 		p.sandbox.charge(int64(len(subscriptions)))
 	}
@@ -179,7 +179,7 @@ func (p *process) ready(s *subscription) (bytes int64, hangup, ok bool) {
 		}
 		return n, hangup, ok
 	case vfs.ReaderAt:
-		if stat, err := s.file.file.Stat(p.context()); err == nil && s.kind == eventRead {
+		if stat, err := s.file.file.Stat(p.life); err == nil && s.kind == eventRead {
 			return max(0, stat.Size-s.file.offset), false, true
 		}
 	}

@@ -60,11 +60,11 @@ func (p *process) rewind(d *descriptor) error {
 	if err := d.entries.close(); err != nil {
 		return err
 	}
-	stat, err := d.dir.Stat(p.context())
+	stat, err := d.dir.Stat(p.life)
 	if err != nil {
 		return err
 	}
-	lister, err := d.dir.List(p.context())
+	lister, err := d.dir.List(p.life)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (p *process) nextPage(l *listing) error {
 	}
 	kept := len(l.window)
 	l.window = append(l.window, make([]vfs.Entry, listingPage)...)
-	n, err := l.lister.Next(p.context(), l.window[kept:])
+	n, err := l.lister.Next(p.life, l.window[kept:])
 	l.window = l.window[:kept+n]
 	l.ended = n == 0
 	p.sandbox.charge(int64(n) * costEntry)

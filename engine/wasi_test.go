@@ -54,7 +54,7 @@ func newProcess(t testing.TB, ctx context.Context, in io.Reader, mounts map[stri
 	}
 	g := &guestProcess{process: new(process), t: t}
 	g.sandbox = &overseer{ctx: ctx}
-	g.parent = ctx
+	g.life = &lifetime{parent: ctx}
 	g.open(tree, 8, in, &g.out, &g.log)
 	g.mem = make(guestMemory, 64<<10)
 	t.Cleanup(func() {
