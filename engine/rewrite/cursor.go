@@ -51,6 +51,7 @@ func (c *cursor) count(what string, size, limit int) int {
 	n := int64(c.u32())
 	if n*int64(size) > int64(c.end-c.pos) {
 		c.fail(Malformed, "%d %s do not fit into the bytes that follow", n, what)
+		c.err.overrun = true
 		return 0
 	}
 	if n > int64(limit) {
@@ -63,7 +64,8 @@ func (c *cursor) count(what string, size, limit int) int {
 // bytes returns the next n bytes of the module itself.
 func (c *cursor) bytes(n uint32) []byte {
 	if int64(n) > int64(c.end-c.pos) {
-		c.fail(Malformed, "ends too early")
+		c.fail(Malformed, "ends too early: %d bytes do not fit into what follows", n)
+		c.err.overrun = true
 		return nil
 	}
 	b := c.buf[c.pos : c.pos+int(n) : c.pos+int(n)]

@@ -26,6 +26,10 @@ type Error struct {
 	Reason string
 	// Kind is the class of the refusal.
 	Kind Kind
+
+	// overrun: a count or size says more than the bytes that follow can hold, so that a decoder that believes it may
+	// allocate without bound. Tests must not show such a module to the runtime.
+	overrun bool
 }
 
 func (e *Error) Error() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -69,6 +70,30 @@ func newWorld(t testing.TB, rewritten bool) *world {
 	w.register("", "spectest")
 	return w
 }
+
+// compile says whether wazero accepts a module. Its interpreter validates like its compiler, and is much quicker.
+func compile(wasm []byte, native bool) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	ctx := context.Background()
+	r := interpreter()
+	if native {
+		r = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithDebugInfoEnabled(false))
+		defer r.Close(ctx)
+	}
+	m, err := r.CompileModule(ctx, wasm)
+	if err == nil {
+		err = m.Close(ctx)
+	}
+	return err
+}
+
+var interpreter = sync.OnceValue(func() wazero.Runtime {
+	return wazero.NewRuntimeWithConfig(context.Background(), wazero.NewRuntimeConfigInterpreter().WithDebugInfoEnabled(false))
+})
 
 // tick refills the fuel of the module that calls.
 func (w *world) tick(_ context.Context, m api.Module, _ []uint64) {
