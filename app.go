@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/caddyserver/caddy/v2"
@@ -48,6 +49,8 @@ type App struct {
 
 	key    engineKey
 	engine *engine.Engine // nil until Provision has it
+
+	started atomic.Bool
 
 	mu    sync.Mutex
 	names map[string]bool // of functions, as given out
@@ -205,10 +208,14 @@ func defaultCeiling() int64 {
 	return int64(least / 2)
 }
 
-// Start does nothing: the engine works from the moment it is provisioned.
-func (a *App) Start() error { return nil }
+// Start notes that requests may come. The engine works from the moment it is
+// provisioned.
+func (a *App) Start() error {
+	a.started.Store(true)
+	return nil
+}
 
-// Stop does nothing: calls that still run end with their configuration.
+// Stop does nothing: calls that still run have the HTTP app's grace period.
 func (a *App) Stop() error { return nil }
 
 // Cleanup gives up the engine. Caddy also calls it when Provision has failed.

@@ -90,6 +90,9 @@ func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) er
 
 // run hands in to the program and collects what it writes in out.
 func (c *call) run(ctx context.Context, in io.Reader, out *buffer) (err error) {
+	if c.handler.released.Load() {
+		return fmt.Errorf("%w: its configuration has been unloaded", engine.ErrLoad)
+	}
 	log := &stderrLog{logger: c.handler.logger, fields: c.fields(), keep: c.handler.maxLog}
 	defer log.finish()
 	c.receipt, err = c.handler.function.Run(ctx, in, out, log)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/rewrite"
+	"github.com/gojinn/gojinn/internal/placeholder"
 )
 
 func init() {
@@ -56,9 +58,14 @@ type Handler struct {
 	maxRequest int64 // off: no limit
 	maxLog     int64
 	logger     *zap.Logger
+	program    *engine.Program
 	function   *engine.Function // nil until Provision has succeeded
 
-	release []func() error // gives up what Provision has acquired so far
+	app      *App
+	grace    time.Duration  // for calls that outlive the configuration; 0: without end
+	calls    atomic.Int64   // requests being served
+	release  []func() error // gives up what Provision has acquired so far
+	released atomic.Bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -80,6 +87,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	h.app, h.grace = app, gracePeriod(ctx)
 	options := h.Options
 	if app.Defaults != nil {
 		options = options.withDefaults(*app.Defaults)
@@ -110,10 +118,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
 	}
-	h.function, h.name = function, app.uniqueName(base)
+	h.program, h.function, h.name = program, function, app.uniqueName(base)
 	live.add(h.name, function, program)
 	h.onCleanup(func() error { live.remove(h.name, function); return nil })
 	return nil
+}
+
+// gracePeriod is what the HTTP app gives to requests when it stops.
+func gracePeriod(ctx caddy.Context) time.Duration {
+	v, err := ctx.AppIfConfigured("http")
+	if app, ok := v.(*caddyhttp.App); err == nil && ok {
+		return time.Duration(app.GracePeriod)
+	}
+	return 0
 }
 
 // onCleanup remembers how to give up what has just been acquired.
@@ -132,6 +149,9 @@ func (o *Options) baseName(path string) (string, error) {
 		return name, nil
 	}
 	name := strings.TrimSuffix(filepath.Base(path), ".wasm")
+	if name == "" {
+		name = "function"
+	}
 	return printable(name[:min(len(name), maxName)]), nil
 }
 
@@ -139,7 +159,7 @@ func (o *Options) baseName(path string) (string, error) {
 func (o *Options) arguments(name string) ([]engine.Value, error) {
 	args := []engine.Value{{Fixed: name}}
 	for _, arg := range o.Args {
-		value, err := valueOf(arg)
+		value, err := placeholder.Value(arg)
 		if err != nil {
 			return nil, fmt.Errorf("args: %w", err)
 		}
@@ -234,9 +254,48 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// Cleanup gives up what Provision acquired, last first; calls that still run
-// are ended. Caddy also calls it when Provision has failed at any position.
+// Cleanup gives up what Provision acquired. Caddy also calls it when Provision
+// has failed at any position.
 func (h *Handler) Cleanup() error {
+	// On a reload Caddy lets the requests of the old configuration go on while
+	// it cleans up. When the process exits it has waited for them already.
+	if h.inService() && !caddy.Exiting() {
+		go h.linger()
+		return nil
+	}
+	return h.releaseAll()
+}
+
+// inService tells whether requests can be on their way to the handler.
+func (h *Handler) inService() bool {
+	return h.function != nil && (h.app.started.Load() || h.calls.Load() > 0)
+}
+
+// lateness is how long after a reload a connection of the old configuration
+// may still bring a request: net/http gives new ones 5 seconds.
+var lateness = 6 * time.Second
+
+// linger releases the function when its last call has ended and no more can
+// come, or when the grace period ends, and with it what still runs.
+func (h *Handler) linger() {
+	start, lastCall := time.Now(), time.Now()
+	for tick := time.Tick(lateness / 64); ; <-tick {
+		if h.calls.Load() > 0 {
+			lastCall = time.Now()
+		}
+		if time.Since(lastCall) >= lateness || h.grace > 0 && time.Since(start) >= h.grace {
+			break
+		}
+	}
+	if err := h.releaseAll(); err != nil {
+		h.logger.Error("unloading", zap.String("function", h.name), zap.Error(err))
+	}
+}
+
+// releaseAll releases, last first, what has been acquired. Calls that still run
+// are ended.
+func (h *Handler) releaseAll() error {
+	h.released.Store(true)
 	var errs []error
 	for _, release := range slices.Backward(h.release) {
 		errs = append(errs, release())
@@ -247,6 +306,8 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers a request with the function.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	h.calls.Add(1)
+	defer h.calls.Add(-1)
 	start := time.Now()
 	ctx, endSpan := startSpan(r.Context(), h.name)
 	c := &call{handler: h, id: requestID(r)}

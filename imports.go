@@ -1,7 +1,7 @@
 package gojinn
 
+// The capabilities of this build, in the namespace gojinn.capabilities.
 import (
-	// Standard modules that configurations need even in a build with nothing
-	// but this plugin.
-	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/gojinn/gojinn/capability/dir"
+	_ "github.com/gojinn/gojinn/capability/env"
 )
