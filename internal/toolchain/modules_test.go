@@ -18,7 +18,7 @@ var guests = flag.String("guests", "", "`check`: rebuild the modules that are ch
 
 // roots are the folders whose functions in Rust, Zig and C are checked in as
 // modules too, so that using and testing them needs only Go.
-var roots = []string{"../../examples"}
+var roots = []string{"../../examples", "../../engine/testdata/guests"}
 
 // Every module that is checked in is there, names no folder of the machine it was
 // built on and, when asked for, is byte for byte what its source compiles to,
