@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	keepGoCaches()
 	for _, name := range []string{"HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
 		os.Setenv(name, home)
 	}
@@ -33,6 +35,15 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(home)
 	os.Exit(code)
+}
+
+// keepGoCaches lets the Go command find its caches when HOME is another.
+func keepGoCaches() {
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
+		if value, err := exec.Command("go", "env", name).Output(); err == nil {
+			os.Setenv(name, strings.TrimSpace(string(value)))
+		}
+	}
 }
 
 // logBuffer is where Caddy's log goes in server tests.

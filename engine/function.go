@@ -93,6 +93,9 @@ func (f *Function) Close() error {
 	return nil
 }
 
+// Program is what the function was made of.
+func (f *Function) Program() *Program { return f.program }
+
 // Running is the number of calls that have a sandbox at this moment.
 func (f *Function) Running() int { return f.pool.running() }
 

@@ -1,0 +1,385 @@
+package gojinn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+
+	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/toolchain"
+)
+
+const defaultListen = "localhost:8080"
+
+func devCommand() *cobra.Command {
+	dev := &devServer{modules: make(map[string]*devModule)}
+	cmd := subcommand("dev <dir> [--listen localhost:8080]", "Builds, serves, and rebuilds on save", `
+Builds the function in a folder, or the functions in its folders, and serves each
+at /<its folder's name>. When a file is saved, its function is built and loaded
+again; one that doesn't build or can't be loaded leaves the version before it in
+place. A function whose toolchain is missing is served as the module that lies
+beside its source, if there is one.
+
+If the folder has a Caddyfile, that is served instead, with the folder as
+working directory and the modules built into the functions' folders.`,
+		cobra.ExactArgs(1),
+		func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			dev.dir, dev.out = args[0], cmd.ErrOrStderr()
+			return dev.run(ctx, cmd.Flags().Changed("listen"))
+		})
+	cmd.Flags().StringVar(&dev.listen, "listen", defaultListen, "the address to listen on")
+	return cmd
+}
+
+// devServer serves the functions of a folder while they are being written.
+type devServer struct {
+	dir, listen string
+	out         io.Writer             // what happens, for people
+	config      string                // the folder's Caddyfile, "" without one
+	work        string                // folder for modules; "" if they go beside their source
+	engine      *engine.Engine        // to try modules in before they are served
+	modules     map[string]*devModule // by name
+}
+
+// devModule is a function as it was last seen, and what is served of it.
+type devModule struct {
+	sources []toolchain.Source
+	serves  string // the module file; "" before one could be built
+}
+
+const (
+	// watchInterval is how often the sources are looked at. A change is acted
+	// upon when the next look finds them unchanged: editors save in steps.
+	watchInterval = 300 * time.Millisecond
+	devGrace      = time.Second // for requests, when the server stops
+)
+
+func (s *devServer) run(ctx context.Context, listenGiven bool) error {
+	defer s.end()
+	if err := s.prepare(listenGiven); err != nil {
+		return err
+	}
+	if _, err := s.look(ctx); err != nil {
+		return err
+	}
+	if err := s.serve(); err != nil {
+		return err
+	}
+	defer func() { _ = caddy.Stop() }() // the process ends with it
+	s.announce()
+	return s.watch(ctx)
+}
+
+// end gives up what prepare has got so far.
+func (s *devServer) end() {
+	if s.work != "" {
+		_ = os.RemoveAll(s.work) // a temporary folder, at the end of the process
+	}
+	if s.engine != nil {
+		_ = s.engine.Close()
+	}
+}
+
+// prepare finds the folder's Caddyfile, or makes a place for modules.
+func (s *devServer) prepare(listenGiven bool) (err error) {
+	// The code cache is the one that Caddy will use: what was compiled to be
+	// checked isn't compiled again to be served.
+	if s.engine, err = engine.New(engine.Config{CacheDir: filepath.Join(caddy.AppDataDir(), "gojinn")}); err != nil {
+		fmt.Fprintf(s.out, "compiled code will not be kept: %v\n", err)
+		if s.engine, err = engine.New(engine.Config{}); err != nil {
+			return err
+		}
+	}
+	if s.dir, err = filepath.Abs(s.dir); err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, "Caddyfile")
+	switch _, err := os.Stat(file); {
+	case err == nil && listenGiven:
+		return fmt.Errorf("%s says where to listen; --listen has no effect with it", file)
+	case err == nil:
+		s.config = file
+		return os.Chdir(s.dir)
+	}
+	if _, _, err := net.SplitHostPort(s.listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	s.work, err = os.MkdirTemp("", "gojinn-dev-")
+	return err
+}
+
+// look finds the functions, builds those that have changed, and tells whether
+// there is anything new to serve. What can't be built is left as it was.
+func (s *devServer) look(ctx context.Context) (changed bool, err error) {
+	functions, err := toolchain.Find(s.dir)
+	if err != nil && (s.config == "" || !errors.Is(err, toolchain.ErrNoSource)) {
+		return false, fmt.Errorf("%s: %w", s.dir, err)
+	}
+	found := make(map[string]bool)
+	for _, f := range functions {
+		found[f.Name] = true
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		changed = s.update(ctx, f) || changed
+	}
+	for name := range s.modules {
+		if !found[name] {
+			fmt.Fprintf(s.out, "%s: gone\n", name)
+			delete(s.modules, name)
+			changed = true
+		}
+	}
+	return changed, nil
+}
+
+// update builds one function, if it has changed, and notes which module serves
+// it from now on.
+func (s *devServer) update(ctx context.Context, f toolchain.Function) (changed bool) {
+	m := s.modules[f.Name]
+	if m == nil {
+		m = new(devModule)
+		s.modules[f.Name] = m
+	}
+	sources, err := toolchain.Sources(f.Dir, s.output(f))
+	if err != nil {
+		fmt.Fprintf(s.out, "%s: %v\n", f.Name, err)
+		return false
+	}
+	if m.sources != nil && slices.Equal(sources, m.sources) {
+		return false
+	}
+	m.sources = sources
+	start := time.Now()
+	built, err := s.build(ctx, f)
+	if err != nil {
+		s.complain(f.Name, m, err)
+		return false
+	}
+	m.serves = built
+	fmt.Fprintf(s.out, "%s: ready in %s\n", f.Name, time.Since(start).Round(10*time.Millisecond))
+	return true
+}
+
+func (s *devServer) complain(name string, m *devModule, err error) {
+	fmt.Fprintf(s.out, "%s: %v\n", name, err)
+	if m.serves != "" {
+		fmt.Fprintf(s.out, "%s: the version before it goes on serving\n", name)
+	}
+}
+
+// build makes a function's module, checks that it can be loaded, and only then
+// puts it where it is served from.
+func (s *devServer) build(ctx context.Context, f toolchain.Function) (string, error) {
+	out := s.output(f)
+	fresh := filepath.Join(filepath.Dir(out), ".new-"+filepath.Base(out))
+	defer os.Remove(fresh)
+	err := toolchain.Build(ctx, f.Dir, fresh, s.out)
+	if missing, ok := errors.AsType[*toolchain.MissingError](err); ok && f.Built != "" {
+		fmt.Fprintf(s.out, "%s: %v; the module beside the source is served\n", f.Name, missing)
+		return f.Built, s.check(ctx, f.Built)
+	}
+	if err == nil {
+		err = s.check(ctx, fresh)
+	}
+	if err == nil {
+		err = os.Rename(fresh, out)
+	}
+	return out, err
+}
+
+// output is where a function's module is served from.
+func (s *devServer) output(f toolchain.Function) string {
+	if s.work != "" {
+		return filepath.Join(s.work, f.Name+".wasm")
+	}
+	out, err := toolchain.Output(f.Dir)
+	if err != nil {
+		return filepath.Join(f.Dir, f.Name+".wasm")
+	}
+	return out
+}
+
+// check tells whether a server could load the module. Nothing of it is run.
+func (s *devServer) check(ctx context.Context, module string) error {
+	wasm, err := readModule(module)
+	if err != nil {
+		return err
+	}
+	program, err := s.engine.Compile(ctx, wasm)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	if s.config != "" {
+		return nil // which has its own limits
+	}
+	function, err := program.Function(engine.Options{Limits: new(Options).limits()})
+	if err != nil {
+		return err
+	}
+	return function.Close()
+}
+
+// serve starts Caddy, or lets it load the configuration anew.
+func (s *devServer) serve() error {
+	config, err := s.configuration()
+	if err != nil {
+		return err
+	}
+	return caddy.Load(config, true) // a module may have changed though the configuration has not
+}
+
+// configuration is the folder's own, without admin endpoint, or one route for
+// each function.
+func (s *devServer) configuration() ([]byte, error) {
+	if s.config != "" {
+		text, err := readConfig(s.config)
+		if err != nil {
+			return nil, err
+		}
+		var config map[string]json.RawMessage
+		if err := json.Unmarshal(text, &config); err != nil {
+			return nil, err
+		}
+		config["admin"] = json.RawMessage(`{"disabled":true,"config":{"persist":false}}`)
+		return json.Marshal(config)
+	}
+	var routes []any
+	for _, name := range s.served() {
+		routes = append(routes, map[string]any{
+			"match": []any{map[string]any{"path": []string{"/" + name, "/" + name + "/*"}}},
+			"handle": []any{json.RawMessage(caddyconfig.JSONModuleObject(
+				&Handler{Module: s.modules[name].serves, Options: Options{Name: name}}, "handler", "gojinn", nil))},
+			"terminal": true,
+		})
+	}
+	text := func(status int, body string) any {
+		return map[string]any{"handler": "static_response", "status_code": status, "body": body,
+			"headers": map[string][]string{"Content-Type": {"text/plain; charset=utf-8"}}}
+	}
+	routes = append(routes,
+		map[string]any{"match": []any{map[string]any{"path": []string{"/"}}}, "handle": []any{text(200, s.urls())}, "terminal": true},
+		map[string]any{"handle": []any{text(404, "There is no function here. There are:\n"+s.urls())}})
+	return json.Marshal(map[string]any{
+		"admin":   map[string]any{"disabled": true, "config": map[string]any{"persist": false}},
+		"logging": devLogging,
+		"apps": map[string]any{"http": map[string]any{
+			"grace_period": caddy.Duration(devGrace),
+			"servers": map[string]any{"dev": map[string]any{
+				"listen":          []string{s.listen},
+				"automatic_https": map[string]any{"disable": true},
+				"routes":          routes,
+				"errors": map[string]any{"routes": []any{map[string]any{"handle": []any{map[string]any{
+					"handler": "static_response",
+					"body":    "{http.error.status_code} {http.error.status_text}: {http.error.message}\n",
+				}}}}},
+			}},
+		}},
+	})
+}
+
+// devLogging shows what functions write and how they fail, and little else.
+var devLogging = map[string]any{"logs": map[string]any{"default": map[string]any{
+	"level":   "INFO",
+	"encoder": map[string]any{"format": "console"},
+	"include": []string{"http.handlers.gojinn", "http.log.error"},
+}}}
+
+// served lists the functions that have a module.
+func (s *devServer) served() []string {
+	var names []string
+	for name, m := range s.modules {
+		if m.serves != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s *devServer) urls() string {
+	var text strings.Builder
+	for _, name := range s.served() {
+		fmt.Fprintf(&text, "http://%s/%s\n", s.listen, name)
+	}
+	return text.String()
+}
+
+func (s *devServer) announce() {
+	if s.config != "" {
+		fmt.Fprintf(s.out, "\nserving %s\n", s.config)
+		return
+	}
+	fmt.Fprintf(s.out, "\nserving:\n%s\n", s.urls())
+}
+
+// watch looks at the sources until ctx ends, which is how the command ends.
+func (s *devServer) watch(ctx context.Context) error {
+	before, config := s.state(), fileState(s.config)
+	settling := false
+	for ticker := time.Tick(watchInterval); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker:
+		}
+		now := s.state()
+		changed := now != before
+		before = now
+		if changed {
+			settling = true
+			continue
+		}
+		if settling {
+			settling = false
+			s.reload(ctx, fileState(s.config) != config)
+			config = fileState(s.config)
+		}
+	}
+}
+
+// reload builds what has changed and serves it.
+func (s *devServer) reload(ctx context.Context, configChanged bool) {
+	changed, err := s.look(ctx)
+	if err == nil && (changed || configChanged) {
+		if err = s.serve(); err == nil {
+			s.announce()
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintf(s.out, "%v\nwhat was served before goes on\n", err)
+	}
+}
+
+// state is a digest of everything that is watched.
+func (s *devServer) state() string {
+	var text strings.Builder
+	functions, err := toolchain.Find(s.dir)
+	fmt.Fprint(&text, err)
+	for _, f := range functions {
+		sources, err := toolchain.Sources(f.Dir, s.output(f))
+		fmt.Fprint(&text, f.Name, sources, err)
+	}
+	return text.String() + fileState(s.config)
+}
+
+func fileState(file string) string {
+	info, err := os.Stat(file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano())
+}
