@@ -32,7 +32,7 @@ var rules = map[string][]string{
 		module + "/engine", module + "/internal/placeholder", "github.com/caddyserver/caddy", "go.uber.org/zap", "golang.org/x/",
 	},
 	"internal/placeholder": {module + "/engine", "github.com/caddyserver/caddy"},
-	"internal/toolchain": {},
+	"internal/toolchain":   {},
 	// Builds and runs guests for tests of other packages.
 	"internal/toolchain/toolchaintest": {module, "github.com/tetratelabs/wazero"},
 	"internal/wasmtest":                {},
