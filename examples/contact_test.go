@@ -100,21 +100,27 @@ func longCases(tb testing.TB) []contactCase {
 	return cases
 }
 
+// checkContact checks the answer to one request.
+func checkContact(t *testing.T, program program, c contactCase) {
+	t.Helper()
+	t.Run(c.Name, func(t *testing.T) {
+		got := call(t, program, toolchaintest.Call{Stdin: c.Request})
+		want := c.Response
+		if got.Status != want.Status || !reflect.DeepEqual(got.Headers, want.Headers) || !reflect.DeepEqual(got.json(t), want.Body) {
+			t.Errorf("got %d %v %.500s\nwant %d %v %.500v", got.Status, got.Headers, got.Body, want.Status, want.Headers, fmt.Sprint(want.Body))
+		}
+	})
+}
+
 func TestContact(t *testing.T) {
 	t.Parallel()
 	cases := contactCases(t)
 	for _, dir := range contacts {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
-			program := toolchaintest.Compile(t, module(t, dir))
+			program := compile(t, dir)
 			for _, c := range cases {
-				t.Run(c.Name, func(t *testing.T) {
-					got := call(t, program, toolchaintest.Call{Stdin: c.Request})
-					want := c.Response
-					if got.Status != want.Status || !reflect.DeepEqual(got.Headers, want.Headers) || !reflect.DeepEqual(got.json(t), want.Body) {
-						t.Errorf("got %d %v %.500s\nwant %d %v %.500v", got.Status, got.Headers, got.Body, want.Status, want.Headers, fmt.Sprint(want.Body))
-					}
-				})
+				checkContact(t, program, c)
 			}
 		})
 	}
@@ -127,7 +133,7 @@ func TestContactKeeps(t *testing.T) {
 	for _, dir := range contacts {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
-			program := toolchaintest.Compile(t, module(t, dir))
+			program := compile(t, dir)
 			tests := []struct {
 				name, id string
 				before   string // content of the message's file, "" for none
@@ -158,7 +164,7 @@ func TestContactKeeps(t *testing.T) {
 					}
 					c := toolchaintest.Call{Args: []string{"/in/box"}, Stdin: []byte(`{"id":"` + test.id + `","method":"POST",` + body)}
 					if test.granted {
-						c.Mount = map[string]string{"/": t.TempDir(), "/in/box": inbox}
+						c.Mount = map[string]string{"/in/box": inbox}
 					}
 					got := call(t, program, c)
 					if got.Status != test.status {
@@ -206,7 +212,7 @@ func TestContactRefusesBrokenRequests(t *testing.T) {
 	for _, dir := range contacts {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
-			program := toolchaintest.Compile(t, module(t, dir))
+			program := compile(t, dir)
 			for name, request := range requests {
 				t.Run(name, func(t *testing.T) {
 					result := program.Run(toolchaintest.Call{Stdin: []byte(request)})
@@ -237,9 +243,9 @@ func FuzzContact(f *testing.F) {
 			f.Add([]byte(request.Body), len(request.Headers["Content-Type"]) > 0 && strings.Contains(request.Headers["Content-Type"][0], "form"))
 		}
 	}
-	var programs []*toolchaintest.Program
+	var programs []program
 	for _, dir := range contacts {
-		programs = append(programs, toolchaintest.Compile(f, module(f, dir)))
+		programs = append(programs, compile(f, dir))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, form bool) {
 		mediaType := "application/json"

@@ -26,7 +26,7 @@ func markdownRequest(tb testing.TB, method string, body string, contentType ...s
 
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "markdown"))
+	program := compile(t, "markdown")
 	tests := []struct{ name, source, want string }{
 		{"nothing", "", ""},
 		{"heading", "# Hello, *world*\n", "<h1>Hello, <em>world</em></h1>\n"},
@@ -56,7 +56,7 @@ func TestMarkdown(t *testing.T) {
 
 func TestMarkdownRefuses(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "markdown"))
+	program := compile(t, "markdown")
 	tests := []struct {
 		name    string
 		request []byte

@@ -99,7 +99,7 @@ func pictureRequest(method, mediaType, query string, body []byte) []byte {
 
 func TestThumbnail(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "thumbnail"))
+	program := compile(t, "thumbnail")
 	tests := []struct {
 		name, mediaType, query string
 		source                 image.Image
@@ -174,7 +174,7 @@ func checkColors(t *testing.T, m image.Image, want ...string) {
 // Each pixel is the mean of those it stands for, transparency included.
 func TestThumbnailMean(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "thumbnail"))
+	program := compile(t, "thumbnail")
 	source := image.NewNRGBA(image.Rect(0, 0, 3, 3))
 	for i, v := range []byte{0, 30, 60, 90, 120, 150, 180, 210, 240} {
 		source.SetNRGBA(i%3, i/3, color.NRGBA{v, v, v, 255})
@@ -207,7 +207,7 @@ func TestThumbnailMean(t *testing.T) {
 // left corner is stored.
 func TestThumbnailOrientation(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "thumbnail"))
+	program := compile(t, "thumbnail")
 	source := encodeJPEG(t, fourColors(160, 80)) // red, green / blue, gray
 	wide, tall := image.Pt(80, 40), image.Pt(40, 80)
 	tests := []struct {
@@ -246,7 +246,7 @@ func TestThumbnailOrientation(t *testing.T) {
 
 func TestThumbnailRefuses(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "thumbnail"))
+	program := compile(t, "thumbnail")
 	good, photo := encodePNG(t, fourColors(20, 20)), encodeJPEG(t, fourColors(20, 20))
 	tests := []struct {
 		name    string
@@ -295,7 +295,7 @@ func TestThumbnailRefuses(t *testing.T) {
 // The largest pictures that are accepted fit into the default memory of a function.
 func TestThumbnailMemory(t *testing.T) {
 	t.Parallel()
-	program := toolchaintest.Compile(t, module(t, "thumbnail")) // 128 MiB
+	program := compile(t, "thumbnail") // 128 MiB
 	for name, source := range map[string]image.Image{
 		"png 16 bits": image.NewNRGBA64(image.Rect(0, 0, 2860, 2860)),
 		"jpeg":        image.NewYCbCr(image.Rect(0, 0, 4690, 4690), image.YCbCrSubsampleRatio444),
