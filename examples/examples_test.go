@@ -59,21 +59,28 @@ type sandboxed struct {
 	program *engine.Program
 }
 
-// shared compiles for all tests; nobody closes it.
-var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(engine.Config{}) })
+// shared and programs are used by all tests, since compiling takes longer than
+// all they do; they live as long as the test process.
+var (
+	shared   = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(engine.Config{}) })
+	programs sync.Map // folder → func() (*engine.Program, error)
+)
 
 // compile prepares the function in a folder.
 func compile(tb testing.TB, dir string) program {
 	tb.Helper()
-	e, err := shared()
+	wasm := module(tb, dir)
+	once, _ := programs.LoadOrStore(dir, sync.OnceValues(func() (*engine.Program, error) {
+		e, err := shared()
+		if err != nil {
+			return nil, err
+		}
+		return e.Compile(context.Background(), wasm)
+	}))
+	p, err := once.(func() (*engine.Program, error))()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := e.Compile(context.Background(), module(tb, dir))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { p.Close() })
 	return &sandboxed{tb, p}
 }
 

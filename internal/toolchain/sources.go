@@ -32,13 +32,13 @@ type Source struct {
 // hidden files, editors' backups, what compilers leave behind, WebAssembly modules
 // at the top, and out. A file that vanishes while Sources looks is left out.
 func Sources(dir, out string) ([]Source, error) {
-	out, err := filepath.Abs(out)
+	dir, err := resolve(dir) // walking starts at no symbolic link
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking for source files: %w", err)
 	}
-	dir, err = filepath.Abs(dir)
-	if err != nil {
-		return nil, err
+	folder, err := resolve(filepath.Dir(out))
+	if err == nil {
+		out = filepath.Join(folder, filepath.Base(out))
 	}
 	var sources []Source
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -76,6 +76,15 @@ func Sources(dir, out string) ([]Source, error) {
 	}
 	slices.SortFunc(sources, func(a, b Source) int { return strings.Compare(a.Path, b.Path) })
 	return sources, nil
+}
+
+// resolve returns an absolute path without symbolic links.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
 }
 
 // checkFolder skips folders that hold no source: hidden ones and those that

@@ -38,6 +38,13 @@ func TestSources(t *testing.T) {
 	if !slices.Equal(paths(got), want) {
 		t.Errorf("got %q, want %q", paths(got), want)
 	}
+	linked := filepath.Join(t.TempDir(), "linked")
+	if err := os.Symlink(dir, linked); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Sources(linked, filepath.Join(linked, "deep", "out.bin")); err != nil || !slices.Equal(paths(got), want) {
+		t.Errorf("through a link: got %q, %v, want %q", paths(got), err, want)
+	}
 	if got[2].Size != 12 {
 		t.Errorf("main.go: got size %d, want 12", got[2].Size)
 	}
