@@ -115,16 +115,25 @@ type engineKey struct {
 	memory    int64
 }
 
-type pooledEngine struct{ *engine.Engine }
+type pooledEngine struct {
+	*engine.Engine
+	restoreMemoryLimit func()
+}
 
 // Destruct closes the engine.
-func (e pooledEngine) Destruct() error { return e.Close() }
+func (e pooledEngine) Destruct() error {
+	e.restoreMemoryLimit()
+	return e.Close()
+}
 
 // acquireEngine is followed by one releaseEngine, unless it fails.
 func acquireEngine(key engineKey) (*engine.Engine, error) {
 	e, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		e, err := engine.New(engine.Config{CacheDir: key.cacheDir, Compilers: key.compilers, Memory: key.memory})
-		return pooledEngine{e}, err
+		if err != nil {
+			return nil, err
+		}
+		return pooledEngine{e, lowerMemoryLimit(key.memory)}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -96,6 +96,9 @@ func (c *call) run(ctx context.Context, in io.Reader, out *buffer) (err error) {
 	log := &stderrLog{logger: c.handler.logger, fields: c.fields(), keep: c.handler.maxLog}
 	defer log.finish()
 	c.receipt, err = c.handler.function.Run(ctx, in, out, log)
+	if errors.Is(err, engine.ErrCanceled) && c.handler.released.Load() && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", errUnloaded, err)
+	}
 	return err
 }
 

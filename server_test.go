@@ -189,13 +189,16 @@ type reply struct {
 	body   string
 }
 
+// do sends a request. It may be called from any goroutine: what fails is a reply
+// without a status.
 func (s *server) do(method, path string, header http.Header, body io.Reader) reply {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return reply{}
 	}
 	for name, values := range header {
 		r.Header[name] = values
@@ -208,25 +211,32 @@ var oneShot = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 func (s *server) send(client *http.Client, r *http.Request) reply {
 	s.t.Helper()
-	response, err := client.Do(r)
-	// When Caddy replaces a listener, the kernel drops the connections that the
-	// old one has not accepted yet.
-	for range 5 {
-		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) || r.Method != http.MethodGet {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		response, err = client.Do(r)
-	}
+	response, err := doAgain(client, r)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return reply{}
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return reply{}
 	}
 	return reply{response.StatusCode, response.Header, string(body)}
+}
+
+// doAgain sends a request without a body again if its connection is lost: when
+// Caddy replaces a listener, the kernel drops the connections that the old one
+// has not accepted yet.
+func doAgain(client *http.Client, r *http.Request) (*http.Response, error) {
+	for try := 0; ; try++ {
+		response, err := client.Do(r)
+		lost := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		if !lost || r.Method != http.MethodGet || try == 5 {
+			return response, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (s *server) get(path string) reply {

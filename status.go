@@ -18,6 +18,9 @@ var (
 	// errBody is a request body that ends early or is not framed as HTTP has
 	// it, other than by a client that is known to have gone.
 	errBody = errors.New("reading the request body")
+	// errUnloaded is a call that outlived its configuration's grace period, while
+	// its client was still waiting.
+	errUnloaded = errors.New("the configuration has been unloaded")
 	// errResponse is a response that could not be written to its end.
 	errResponse = errors.New("writing the response")
 )
@@ -32,6 +35,7 @@ var endings = []struct {
 }{
 	{is(errRequestTooLarge), http.StatusRequestEntityTooLarge, "request_too_large"},
 	{is(errResponse), statusClientGone, "canceled"},
+	{is(errUnloaded), http.StatusServiceUnavailable, "canceled"},
 	{slowBody, http.StatusRequestTimeout, "canceled"},
 	{is(errBody), http.StatusBadRequest, "canceled"},
 	// Before canceled: who can't hold the answer ends the call.

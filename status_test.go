@@ -36,6 +36,7 @@ func TestStatusOf(t *testing.T) {
 		{engine.ErrOutput, 502, "response_too_large"},
 		{engine.ErrCanceled, 499, "canceled"},
 		{fmt.Errorf("%w: %w", engine.ErrCanceled, context.Canceled), 499, "canceled"},
+		{fmt.Errorf("%w: %w", errUnloaded, engine.ErrCanceled), 503, "canceled"},
 		{fmt.Errorf("%w: %w", errResponse, errors.New("broken pipe")), 499, "canceled"},
 		{fmt.Errorf("%w: %w", errBody, errors.New("unexpected EOF")), 400, "canceled"},
 		{fmt.Errorf("%w: %w", errBody, os.ErrDeadlineExceeded), 408, "canceled"},
