@@ -9,9 +9,12 @@ import (
 	"strings"
 )
 
-// cFlags make a program that is small and traps when its stack overflows: with
-// the stack at the bottom of memory there is nothing below it to overwrite.
-var cFlags = []string{"-O2", "-s", "-Wall", "-Wl,--stack-first", "-Wl,-z,stack-size=1048576"}
+// cFlags make a program that is small and fast.
+var cFlags = []string{"-O2", "-s", "-Wall"}
+
+// clangFlags make a program trap when its stack overflows: with the stack at the
+// bottom of memory there is nothing below it to overwrite. Zig does so by itself.
+var clangFlags = []string{"-Wl,--stack-first", "-Wl,-z,stack-size=1048576"}
 
 func buildC(ctx context.Context, j *job) error {
 	compiler, err := findC(ctx, j.scratch)
@@ -53,7 +56,7 @@ func findC(ctx context.Context, scratch string) ([]string, error) {
 			continue
 		}
 		if links(ctx, scratch, candidate) {
-			return candidate, nil
+			return append(candidate, clangFlags...), nil
 		}
 	}
 	if zig, err := exec.LookPath("zig"); err == nil {

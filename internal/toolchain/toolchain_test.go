@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -439,10 +440,36 @@ func TestFindC(t *testing.T) {
 				return
 			}
 			want := strings.NewReplacer("DIR", dir, "SDK", sdk).Replace(test.want)
+			if !strings.Contains(want, "zig") {
+				want += " " + strings.Join(clangFlags, " ")
+			}
 			if strings.Join(got, " ") != want || err != nil {
 				t.Errorf("got %v, %v, want %v", got, err, want)
 			}
 		})
+	}
+}
+
+// Without clang, zig builds C programs.
+func TestBuildCWithZig(t *testing.T) {
+	zig, err := exec.LookPath("zig")
+	if err != nil {
+		if os.Getenv("GOJINN_REQUIRE_TOOLCHAINS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	fixedPlaces(t)
+	path := t.TempDir()
+	if err := os.Symlink(zig, filepath.Join(path, "zig")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", path)
+	t.Setenv("WASI_SDK_PATH", "")
+	out := filepath.Join(t.TempDir(), "out.wasm")
+	var stderr bytes.Buffer
+	if err := Build(context.Background(), filepath.Join("..", "..", "examples", "contact-c"), out, &stderr); err != nil {
+		t.Errorf("got %v: %s", err, stderr.String())
 	}
 }
 
