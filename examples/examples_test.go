@@ -17,18 +17,22 @@ import (
 	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
-// module returns the function in a folder: what is checked in, or else what the
+// module returns the function in a folder: what is checked in, or for Go what the
 // source compiles to.
 func module(tb testing.TB, dir string) []byte {
 	tb.Helper()
-	built, err := toolchain.Output(dir)
+	functions, err := toolchain.Find(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if wasm, err := os.ReadFile(built); err == nil {
-		return wasm
+	if functions[0].Language == toolchain.Go {
+		return toolchaintest.Build(tb, dir)
 	}
-	return toolchaintest.Build(tb, dir)
+	wasm, err := os.ReadFile(functions[0].Built)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return wasm
 }
 
 // response is what a function writes to stdout.
