@@ -100,6 +100,7 @@ func serve(t *testing.T) (address string) {
 		}
 		routes += fmt.Sprintf("\tgojinn /%s %s {\n\t\ttimeout 1m\n\t}\n", f.Name, path)
 	}
+	t.Setenv("XDG_DATA_HOME", t.TempDir()) // where Caddy notes the number of its instance
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
