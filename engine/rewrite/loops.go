@@ -17,6 +17,8 @@ type loop struct {
 	cost   uint64 // of a turn, or of a pass as far as it has been scanned
 	turns  bool   // something branches back here that does not pay for it
 
+	nesting uint32 // how many loops it is in, itself included
+
 	// To unroll it:
 	outer           bool   // contains other loops
 	unroll          bool   //
@@ -167,8 +169,9 @@ func (s *scanner) noParams(p int) bool {
 //	end
 const (
 	unrollCopies = 4
-	unrollCost   = 20 // of a loop that is unrolled, at most
-	unrollBytes  = 64 // of its content
+	unrollCost   = 20  // of a loop that is unrolled, at most
+	unrollBytes  = 64  // of its content
+	unrollLoops  = 200 // of its function: with more, copies would cost too much to compile
 	// maxUnrolled is how much all unrolled loops of a module together may add.
 	maxUnrolled = 1 << 20
 )

@@ -29,6 +29,7 @@ type writer struct {
 	data          dataPlan
 	bodies        []byte // the code section without its count
 	unrolledBytes int
+	compile       float64 // estimated nanoseconds
 	mutatesTables bool
 
 	tmp []byte
@@ -114,9 +115,21 @@ func (w *writer) code() *Error {
 	w.facts = make([]fact, n) // nothing is known in the first pass
 	facts := make([]fact, n)
 	s.calls.from = make([]int, 1, n+1)
+	w.compile = float64(n) * float64(len(w.m.exports)) // wazero looks for every function among the exports
+	mutable := 0
+	for _, g := range w.m.globalType {
+		if g.mutable {
+			mutable++
+		}
+	}
 	for i := range w.m.code {
 		if e := s.scan(i); e != nil {
 			return e
+		}
+		w.compile += s.b.compile.nanoseconds(s.b.nlocals, len(w.m.globalType), mutable)
+		if w.compile > float64(MaxCompileTime) {
+			s.fail(OverLimit, 0, "the module would take too long to compile: its functions are too large, or have too many blocks")
+			return s.err
 		}
 		s.calls.from = append(s.calls.from, len(s.calls.callees))
 		facts[i] = s.b.fact()
@@ -175,7 +188,7 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 			switch {
 			case !w.options.Meter || !l.turns:
 				out = append(out, head...)
-			case l.unroll && w.unrolledBytes < maxUnrolled:
+			case l.unroll && len(b.loops) <= unrollLoops && w.unrolledBytes < maxUnrolled:
 				w.unrolledBytes += int(l.end-l.start) * (unrollCopies - 1)
 				at = w.unrolled(&out, b, l, head)
 			default:

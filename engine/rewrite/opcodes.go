@@ -40,10 +40,12 @@ const (
 	immTable2       // table, table
 )
 
-// opcode describes an instruction: its immediates, and what it costs in units of fuel.
+// opcode describes an instruction: its immediates, what it costs in units of fuel, and what it costs to compile, in
+// units of costUnit.
 type opcode struct {
-	imm  immediate
-	cost uint8
+	imm     immediate
+	cost    uint8
+	compile uint8
 }
 
 const (
@@ -115,7 +117,7 @@ const hostCost = 16
 var opcodes = func() (t [256]opcode) {
 	set := func(from, to int, imm immediate, cost uint8) {
 		for i := from; i <= to; i++ {
-			t[i] = opcode{imm, cost}
+			t[i] = opcode{imm, cost, 1}
 		}
 	}
 	set(0x00, 0x00, immNone, 1) // unreachable
@@ -154,30 +156,45 @@ var opcodes = func() (t [256]opcode) {
 	set(0xfc, 0xfc, immMisc, 0)
 	set(0xfd, 0xfd, immVector, 0)
 	set(0xfe, 0xfe, immProposal, 0) // threads
+	compile := func(from, to int, c uint8) {
+		for i := from; i <= to; i++ {
+			t[i].compile = c
+		}
+	}
+	compile(0x10, 0x10, 14)
+	compile(0x11, 0x11, 130)
+	compile(0x25, 0x26, 40)
+	compile(0x28, 0x3e, 36)
+	compile(0x40, 0x40, 14)
+	compile(0x6d, 0x70, 30) // integer division
+	compile(0x7f, 0x82, 30)
+	compile(0xa8, 0xab, 40) // conversions that trap
+	compile(0xae, 0xb1, 40)
+	compile(0xd2, 0xd2, 14)
 	return t
 }()
 
 // miscOpcodes describes the instructions after the prefix 0xfc.
 var miscOpcodes = [18]opcode{
-	{immNone, 1}, {immNone, 1}, {immNone, 1}, {immNone, 1}, // saturating conversions
-	{immNone, 1}, {immNone, 1}, {immNone, 1}, {immNone, 1},
-	miscMemoryInit: {immDataMemory, 1},
-	miscDataDrop:   {immData, 1},
-	miscMemoryCopy: {immMemory2, 1},
-	miscMemoryFill: {immMemory, 1},
-	miscTableInit:  {immElemTable, 1},
-	miscElemDrop:   {immElem, 1},
-	miscTableCopy:  {immTable2, 1},
-	miscTableGrow:  {immTable, hostCost},
-	miscTableSize:  {immTable, 1},
-	miscTableFill:  {immTable, 1},
+	{immNone, 1, 4}, {immNone, 1, 4}, {immNone, 1, 4}, {immNone, 1, 4}, // saturating conversions
+	{immNone, 1, 4}, {immNone, 1, 4}, {immNone, 1, 4}, {immNone, 1, 4},
+	miscMemoryInit: {immDataMemory, 1, 190},
+	miscDataDrop:   {immData, 1, 14},
+	miscMemoryCopy: {immMemory2, 1, 190},
+	miscMemoryFill: {immMemory, 1, 14},
+	miscTableInit:  {immElemTable, 1, 14},
+	miscElemDrop:   {immElem, 1, 14},
+	miscTableCopy:  {immTable2, 1, 14},
+	miscTableGrow:  {immTable, hostCost, 14},
+	miscTableSize:  {immTable, 1, 14},
+	miscTableFill:  {immTable, 1, 14},
 }
 
 // vectorOpcodes describes the instructions after the prefix 0xfd. The specification writes the opcode as a number of
 // variable length; wazero reads one byte, so the 0x01 that follows opcodes from 0x80 is a nop to it, and to us.
 var vectorOpcodes = func() (t [256]opcode) {
 	for i := range t {
-		t[i] = opcode{immNone, 1}
+		t[i] = opcode{immNone, 1, 5}
 	}
 	set := func(from, to int, imm immediate) {
 		for i := from; i <= to; i++ {
@@ -189,6 +206,11 @@ var vectorOpcodes = func() (t [256]opcode) {
 	set(0x15, 0x22, immLane)
 	set(0x54, 0x5b, immMemArgLane)
 	set(0x5c, 0x5d, immMemArg)
+	for i := range t {
+		if t[i].imm == immMemArg || t[i].imm == immMemArgLane {
+			t[i].compile = 36
+		}
+	}
 	for _, i := range []byte{0x9a, 0xa2, 0xa5, 0xa6, 0xaf, 0xb0, 0xb2, 0xb3, 0xb4, 0xbb, 0xc2, 0xc5, 0xc6, 0xcf, 0xd0, 0xd2, 0xd3, 0xd4, 0xe2, 0xee} {
 		t[i] = opcode{}
 	}

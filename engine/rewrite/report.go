@@ -1,6 +1,9 @@
 package rewrite
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Report says what a module imports, exports and uses.
 type Report struct {
@@ -19,6 +22,9 @@ type Report struct {
 	MergedSegments int
 	// CodeBytes is the size of the functions as they came, DataBytes that of the data.
 	CodeBytes, DataBytes int
+
+	// CompileTime estimates what compiling costs on one core.
+	CompileTime time.Duration
 
 	// MutatesTables: instructions that change tables or drop element segments occur.
 	MutatesTables bool
@@ -70,6 +76,7 @@ func (w *writer) report() *Report {
 		CodeBytes:      m.codeBytes(),
 		MutatesTables:  w.mutatesTables,
 		HasStart:       m.start >= 0,
+		CompileTime:    time.Duration(w.compile),
 		ModuleName:     string(clip(m.names.module)),
 	}
 	if m.memory != nil {

@@ -31,6 +31,8 @@ type body struct {
 	jumps    []jump
 	branches []branch
 
+	compile compileCost
+
 	leaf    bool // calls nothing but imports
 	unknown bool // calls functions by table
 }
@@ -74,7 +76,7 @@ func (s *scanner) scan(i int) *Error {
 	}
 	b.edits = b.edits[:0]
 	b.loops = append(b.loops[:0], loop{})
-	b.jumps, b.branches = b.jumps[:0], b.branches[:0]
+	b.jumps, b.branches, b.compile = b.jumps[:0], b.branches[:0], compileCost{}
 	b.leaf, b.unknown = true, false
 	s.frames = append(s.frames[:0], frame{kind: opBlock})
 	s.dispatch.reset()
@@ -89,7 +91,7 @@ func (s *scanner) locals(raw []byte, params int) int {
 		s.fail(Malformed, 0, "the locals do not fit into their function")
 		return 0
 	}
-	total := uint64(params)
+	total := uint64(0)
 	for range groups {
 		n, next := uleb(raw, p)
 		if next < 0 || next >= len(raw) {
@@ -107,11 +109,11 @@ func (s *scanner) locals(raw []byte, params int) int {
 	case total > 1<<32-1:
 		s.fail(Malformed, p, "more than 2^32 locals")
 		return 0
-	case total > MaxLocals:
-		s.fail(OverLimit, p, limitReason("parameters and locals in one function", int(total), MaxLocals))
+	case total+uint64(params) > MaxLocals:
+		s.fail(OverLimit, p, limitReason("parameters and locals in one function", int(total)+params, MaxLocals))
 		return 0
 	}
-	s.b.nlocals = int(total)
+	s.b.nlocals = int(total) + params
 	return p
 }
 
@@ -159,6 +161,7 @@ func (s *scanner) instructions() {
 			p++
 		}
 		b.loops[inner].cost += uint64(op.cost)
+		b.compile.instrs += uint64(op.compile)
 
 		switch op.imm {
 		case immNone:
@@ -213,6 +216,7 @@ func (s *scanner) instructions() {
 					b.loops[to.loop].turns = true
 				}
 			}
+			b.compile.blocks += 2
 			b.branches = append(b.branches, branch{uint32(start), uint32(p), uint32(len(s.frames))})
 
 		case immBlock:
@@ -224,13 +228,20 @@ func (s *scanner) instructions() {
 				return
 			}
 			kind := code[start]
-			if kind == opLoop {
+			b.compile.blocks++
+			switch kind {
+			case opIf:
+				b.compile.blocks += 3
+			case opLoop:
 				parent := inner
 				inner = uint32(len(b.loops))
 				note(start, p, editLoop, inner)
 				b.loops[parent].outer = true
+				nesting := b.loops[parent].nesting + 1
+				b.compile.blocks += 5
+				b.compile.nesting += uint64(nesting)
 				b.loops = append(b.loops, loop{
-					parent: parent, start: uint32(p), depth: uint32(len(s.frames) + 1),
+					parent: parent, nesting: nesting, start: uint32(p), depth: uint32(len(s.frames) + 1),
 					edits: uint32(len(b.edits)), branches: uint32(len(b.branches)),
 				})
 			}
@@ -261,6 +272,8 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "function"+reasonIndex)
 				return
 			}
+			b.compile.calls++
+			b.compile.instrs += uint64(len(m.types[m.funcs[f]].params) + len(m.types[m.funcs[f]].results))
 			if to := s.w.funcIndex(f); to != f {
 				note(start, p, editCall, to)
 			}
@@ -280,6 +293,7 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "type or table"+reasonIndex)
 				return
 			}
+			b.compile.calls++
 			b.leaf, b.unknown = false, true
 			b.loops[inner].cost += uint64(s.w.mostFree)
 
@@ -336,9 +350,10 @@ func (s *scanner) instructions() {
 			case code[start] == opMemorySize || !s.w.options.Meter:
 			case code[start] == opMemoryGrow:
 				note(start, p, editCall, s.w.bulk(bulkOp{op: opMemoryGrow}))
-			case s.dispatch.short(start):
+			case misc == miscMemoryCopy && s.dispatch.short(start):
 				b.loops[inner].cost += uint64(s.dispatch.value) >> bytesPerFuel
-			default:
+				b.compile.blocks += 2
+			default: // filling makes a loop of its own in wazero, even for a few bytes
 				note(start, p, editCall, s.w.bulk(bulkOp{op: misc}))
 			}
 
@@ -478,11 +493,17 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 		return -1
 	}
 	isDispatch := s.dispatch.begins(start, inner, &b.loops[inner])
+	b.compile.instrs += 40 * uint64(n)
+	last := uint32(0)
 	for range n + 1 {
 		var x uint32
 		if x, next = uleb(b.code, next); next < 0 || int64(x) >= int64(len(s.frames)) {
 			s.fail(Malformed, p, "label"+reasonIndex)
 			return -1
+		}
+		if x != last {
+			b.compile.blocks++
+			last = x
 		}
 		to := &s.frames[len(s.frames)-1-int(x)]
 		if to.kind == opLoop {
