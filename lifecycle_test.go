@@ -1,10 +1,14 @@
 package gojinn
 
 import (
+	"bytes"
 	"encoding/json"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,6 +177,71 @@ func TestGracefulStop(t *testing.T) {
 			}
 			if got := runningCalls("spin"); got != 0 {
 				t.Errorf("got %d running calls, want none", got)
+			}
+		})
+	}
+}
+
+// TestExit: a process that is told to end lets its calls end within the grace
+// period, and ends them after it.
+func TestExit(t *testing.T) {
+	for _, test := range []struct {
+		name, grace, timeout string
+		status               int
+	}{
+		{"within the grace period", "1m", "1s", 504},
+		{"beyond the grace period", "200ms", "1m", 0}, // 503 or nothing: the process ends too
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &server{t: t, addr: freeAddr(t)}
+			_, s.port, _ = net.SplitHostPort(s.addr)
+			s.url = "http://" + s.addr
+			config := moduleFile(t, "Caddyfile", []byte("{\nadmin off\npersist_config off\nauto_https off\ngrace_period "+test.grace+"\n}\n"+
+				"http://:"+s.port+" {\nbind 127.0.0.1\nmetrics /metrics\n"+
+				"gojinn /spin "+moduleFile(t, "spin.wasm", spins())+" {\ntimeout "+test.timeout+"\n}\n}\n"))
+			var log bytes.Buffer
+			child := exec.CommandContext(t.Context(), os.Args[0], "run", "--config", config, "--adapter", "caddyfile")
+			child.Env = append(os.Environ(), runAsCaddy+"=1")
+			child.Stderr = &log
+			if err := child.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- child.Wait() }()
+			ready := func() bool {
+				conn, err := net.Dial("tcp", s.addr)
+				if err == nil {
+					conn.Close()
+				}
+				return err == nil
+			}
+			eventually(t, "the process listens", ready)
+			status := make(chan int)
+			go func() {
+				response, err := oneShot.Get(s.url + "/spin")
+				if err != nil {
+					status <- 0
+					return
+				}
+				response.Body.Close()
+				status <- response.StatusCode
+			}()
+			eventually(t, "the call runs", func() bool {
+				return strings.Contains(s.get("/metrics").body, `gojinn_sandboxes{function="spin",state="running"} 1`)
+			})
+			if err := child.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-status; got != test.status && (test.status != 0 || got != 503) {
+				t.Errorf("got status %d, want %d", got, test.status)
+			}
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Errorf("the process ended with %v\n%s", err, &log)
+				}
+			case <-time.After(20 * time.Second):
+				t.Errorf("the process does not end\n%s", &log)
 			}
 		})
 	}

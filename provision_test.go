@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -97,10 +96,6 @@ func TestProvisionErrors(t *testing.T) {
 		}
 		return path
 	}
-	pipe := filepath.Join(dir, "pipe.wasm")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	open := filepath.Join(dir, "open")
 	if err := os.Mkdir(open, 0o755); err != nil {
 		t.Fatal(err)
@@ -159,8 +154,6 @@ func TestProvisionErrors(t *testing.T) {
 		{"no module", "", "", ``, []string{"module : no path is given"}},
 		{"missing", "", filepath.Join(dir, "missing.wasm"), ``, []string{"missing.wasm", "no such file"}},
 		{"directory", "", dir, ``, []string{dir, "is a directory, not a WebAssembly file"}},
-		{"pipe", "", pipe, ``, []string{"pipe.wasm", "is not a regular file"}},
-		{"device", "", "/dev/zero", ``, []string{"/dev/zero", "is not a regular file"}},
 		{"empty", "", file("empty.wasm", ""), ``, []string{"empty.wasm", "is empty"}},
 		{"too large", "", large, ``, []string{"large.wasm", "is larger than 128MiB"}},
 		{"text", "", file("text.wasm", "(module)"), ``, []string{"text.wasm"}},
@@ -201,6 +194,42 @@ func TestProvisionErrors(t *testing.T) {
 				return true
 			})
 		})
+	}
+}
+
+// TestProgramsReleased: compiled code is given up, by a Provision that fails
+// after it was compiled and by Cleanup, while others still use the engine.
+func TestProgramsReleased(t *testing.T) {
+	t.Parallel()
+	key := engineKey{cacheDir: filepath.Join(t.TempDir(), "cache"), memory: 1 << 30}
+	e, err := acquireEngine(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer releaseEngine(key)
+	wasm := newFat()
+	module := moduleFile(t, "fat.wasm", wasm)
+	for name, options := range map[string]string{"refused": `,"memory":"1MiB"`, "accepted": ""} {
+		t.Run(name, func(t *testing.T) { // at whose end all is cleaned up
+			_, err := provision(t, `{"cache_dir":"`+key.cacheDir+`","memory":"1GiB"}`, `{"module":"`+module+`"`+options+`}`)
+			if refused := err != nil; refused != (options != "") {
+				t.Errorf("got %v", err)
+			}
+		})
+		// A program that nobody uses any more is another one when it comes back.
+		first, err := e.Compile(t.Context(), wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Close()
+		second, err := e.Compile(t.Context(), wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.Close()
+		if first == second {
+			t.Errorf("%s: the program is still in use", name)
+		}
 	}
 }
 

@@ -19,9 +19,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(runAsCaddy) != "" {
+		caddycmd.Main() // with this process's arguments; it exits
+	}
 	// Nothing that Caddy keeps may come from or go to the user's own folders.
 	home, err := os.MkdirTemp("", "gojinn-test-")
 	if err != nil {
@@ -45,6 +49,10 @@ func keepGoCaches() {
 		}
 	}
 }
+
+// runAsCaddy is the variable that makes the test program the caddy command, for
+// tests of how a whole process ends.
+const runAsCaddy = "GOJINN_TEST_RUN_AS_CADDY"
 
 // logBuffer is where Caddy's log goes in server tests.
 var logBuffer testLog
