@@ -33,7 +33,11 @@ func newBuffer(budget *engine.Budget) *buffer {
 }
 
 // free gives the memory back; what b.bytes showed must not be used any more.
+// Calling it again does nothing.
 func (b *buffer) free() {
+	if b.pooled == nil {
+		return
+	}
 	b.budget.Release(b.reserved)
 	b.reserved = 0
 	if cap(b.bytes) <= maxPooled {

@@ -39,6 +39,7 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if err := c.run(ctx, bytes.NewReader(in.bytes), out); err != nil {
 		return err
 	}
+	in.free() // a client may take its time with the response
 	response, err := contract.DecodeResponse(out.bytes)
 	if err != nil {
 		return err

@@ -236,7 +236,7 @@ func startDev(t *testing.T, dir string, extra ...string) (said *syncBuffer, stop
 func comesTo(t *testing.T, said *syncBuffer, url, want string) {
 	t.Helper()
 	got := ""
-	for range 1200 {
+	for range 6000 {
 		if r, err := http.Get(url); err == nil {
 			body, _ := io.ReadAll(r.Body)
 			r.Body.Close()
@@ -272,7 +272,7 @@ func TestDevCommand(t *testing.T) {
 	write("one", strings.Replace(devFunction, "WORD", "second", 1))
 	comesTo(t, said, "http://"+addr+"/one", "second")
 	write("one", "package main\n\nfunc main() { undefinedFunction() }\n")
-	for range 600 {
+	for range 6000 {
 		if strings.Contains(said.String(), "undefinedFunction") && strings.Contains(said.String(), "the version before it goes on serving") {
 			break
 		}
