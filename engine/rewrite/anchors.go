@@ -30,7 +30,7 @@ type fact struct {
 	free   uint8  // what its callers pay for it, if it doesn't pay itself
 	loops  bool   // executes something more than once
 	anchor bool
-	work   uint64 // cost with all callees that are no anchors
+	work   uint64 // what it may do between two checks with all callees that are no anchors; at first without them
 	stack  uint64 // frame with the deepest of them
 }
 
@@ -76,8 +76,9 @@ func findAnchors(facts []fact, calls *callGraph) {
 // settle decides about a function whose callees are settled, or are known to be anchors.
 func settle(facts []fact, i uint32, callees []uint32) {
 	f := &facts[i]
+	own := f.work
 	add := func() {
-		f.work, f.stack = f.cost, 0
+		f.work, f.stack = own, 0
 		for _, c := range callees {
 			if c := &facts[c]; !c.anchor {
 				f.work += c.work

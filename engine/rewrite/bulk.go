@@ -15,7 +15,7 @@ type bulkOp struct {
 const (
 	// pieceBytes is the most that one memory instruction handles between two checks, about 50 µs of work.
 	pieceBytes = 1 << 20
-	// shortBytes is the most that it handles without a check.
+	// shortBytes is the most that one of constant length handles where it stands, paid for with what is around it.
 	shortBytes = 4 << 10
 	// bytesPerFuel, as a shift: one unit pays for 8 bytes.
 	bytesPerFuel = 3
@@ -104,15 +104,11 @@ func beyondMemory(a *asm, at uint32) {
 func (w *writer) memoryOp(instruction func(a *asm), long func(a *asm)) []byte {
 	a := asm{0} // no locals
 	a.get(length)
-	a.i32(shortBytes)
-	a.op(opI32GtU, opIf, blockVoid)
-	a.get(length)
 	a.i32(pieceBytes)
 	a.op(opI32GtU, opIf, blockVoid)
 	long(&a)
 	a.op(opEnd)
 	w.check(&a)
-	a.op(opEnd)
 	w.payLength(&a, length, bytesPerFuel)
 	a.get(dst, src, length)
 	instruction(&a)
@@ -182,7 +178,6 @@ func (w *writer) memoryCopy() []byte {
 		a.op(opElse) // the destination is above: from the upper end down
 		a.op(opLoop, blockVoid)
 		w.pay(a, pieceBytes>>bytesPerFuel)
-		w.check(a)
 		w.check(a)
 		advance(a, length, opI32Sub)
 		for _, l := range []uint32{dst, src} {

@@ -129,6 +129,9 @@ func (w *writer) globals(b []byte) []byte {
 	own.op(typeI32, 1)
 	own.i32(int32(elements))
 	own.op(opEnd)
+	own.op(typeI64, 1)
+	own.i64(paceSlice)
+	own.op(opEnd)
 	return own
 }
 

@@ -13,6 +13,7 @@ type writer struct {
 
 	tick, overflow     uint32 // functions
 	fuel, stack, elems uint32 // globals: fuel, call stack left, table elements left
+	pace               uint32 // global: work that may still be done on the way out of functions without a check
 
 	types     map[string]uint32 // types by their binary form
 	newTypes  []byte            // those that the module did not have
@@ -25,6 +26,7 @@ type writer struct {
 	facts    []fact // per function that the module defines
 	mostFree uint8  // the most that a call of an unknown function has to pay for it
 	both     uint32 // the function that checks stack and fuel, 0 before it is needed
+	paced    uint32 // the function that calls the host on the way out, 0 before it is needed
 
 	data          dataPlan
 	bodies        []byte // the code section without its count
@@ -45,7 +47,7 @@ type addedFunc struct {
 // The number of functions that we import, and of globals that we define.
 const (
 	ownImports = 2
-	ownGlobals = 3
+	ownGlobals = 4
 )
 
 func newWriter(m *module, o Options) *writer {
@@ -57,6 +59,7 @@ func newWriter(m *module, o Options) *writer {
 		fuel:      uint32(len(m.globalType)),
 		stack:     uint32(len(m.globalType)) + 1,
 		elems:     uint32(len(m.globalType)) + 2,
+		pace:      uint32(len(m.globalType)) + 3,
 		addedFrom: uint32(len(m.funcs)) + ownImports,
 		types:     make(map[string]uint32, len(m.types)),
 		typeCount: len(m.types),
@@ -103,9 +106,15 @@ func (w *writer) add(name string, typ uint32, body []byte) uint32 {
 const (
 	// maxFree is the most that a function may cost to have its callers pay for it.
 	maxFree = 32
-	// prepaidPerByte, as a shift, says how much of the stack budget work takes: with it, what all functions on the stack
-	// have paid for and not yet executed is bounded, too.
-	prepaidPerByte = 3
+	// What a function does after a call has been paid for, and checked, before it: when a deep recursion returns, all of
+	// that is done and nothing is checked. A function that may do up to maxStackedWork between its first check and its
+	// end takes bytesPerWork of the stack budget for each unit, which bounds what all of them together may do to half
+	// a unit per byte of the budget; one that may do more pays for it a second time, in another currency, at its end,
+	// and looks there whether it is the host's turn.
+	maxStackedWork = 1024
+	bytesPerWork   = 2
+	// paceSlice is how much may be done on the way out of functions before the host is called.
+	paceSlice = 1 << 20
 )
 
 // code checks all functions, to learn about callees, and then rewrites them.
@@ -147,8 +156,25 @@ func (w *writer) code() *Error {
 	return nil
 }
 
+// prepaid is the most that has been paid for and not yet executed at any point of a function.
+func (b *body) prepaid() uint64 {
+	var sum, jump uint64
+	for i, l := range b.loops {
+		switch {
+		case l.unroll:
+			sum += unrollCopies * l.cost
+		case l.turns || i == 0:
+			sum += l.cost
+		}
+	}
+	for _, j := range b.jumps {
+		jump = max(jump, j.cost)
+	}
+	return sum + jump
+}
+
 func (b *body) fact() fact {
-	f := fact{cost: b.loops[0].cost, frame: uint32(64 + 8*b.nlocals), leaf: b.leaf, anchor: b.unknown, loops: len(b.jumps) > 0}
+	f := fact{cost: b.loops[0].cost, work: b.prepaid(), frame: uint32(64 + 8*b.nlocals), leaf: b.leaf, anchor: b.indirect > 0, loops: len(b.jumps) > 0}
 	for _, l := range b.loops {
 		f.loops = f.loops || l.turns
 	}
@@ -162,7 +188,10 @@ func (b *body) fact() fact {
 // function's own, so that every way out of it meets the end of the block, where the stack budget is given back.
 func (w *writer) function(b *body, f *fact, results []byte) {
 	out := asm(append(w.tmp[:0], b.locals...))
-	weight := int64(f.stack + f.work>>prepaidPerByte)
+	weight := int64(f.stack)
+	if f.work <= maxStackedWork {
+		weight += int64(f.work * bytesPerWork)
+	}
 	wrap := w.options.Meter && f.anchor
 	if cost := b.loops[0].cost; w.options.Meter && f.free == 0 && cost > 0 {
 		w.pay(&out, cost)
@@ -203,6 +232,10 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 			}
 		case editDataDrop:
 			out.misc(miscDataDrop, e.arg)
+		case editIndirect:
+			if w.options.Meter {
+				w.check(&out)
+			}
 		case editMemoryInit:
 			out.misc(miscMemoryInit, e.arg, 0)
 		}
@@ -210,6 +243,9 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 	out = append(out, b.code[at:]...)
 	if wrap {
 		w.leave(&out, weight)
+		if f.work > maxStackedWork {
+			w.payPace(&out, f.work)
+		}
 		out.op(opEnd)
 	}
 	w.bodies = appendBytes(w.bodies, out)
@@ -260,6 +296,32 @@ func (w *writer) leave(a *asm, weight int64) {
 	a.i64(weight)
 	a.op(opI64Add)
 	a.with(opGlobalSet, w.stack)
+}
+
+// payPace lowers what may be done on the way out, and calls the host when that is used up.
+func (w *writer) payPace(a *asm, work uint64) {
+	a.with(opGlobalGet, w.pace)
+	a.i64(int64(min(work, paceSlice)))
+	a.op(opI64Sub)
+	a.with(opGlobalSet, w.pace)
+	a.with(opGlobalGet, w.pace)
+	a.i64(0)
+	a.op(opI64GeS, opIf, blockVoid, opElse)
+	a.with(opCall, w.keepPace())
+	a.op(opEnd)
+}
+
+// keepPace returns a function that gives the host its turn on the way out of functions.
+func (w *writer) keepPace() uint32 {
+	if w.paced == 0 {
+		a := asm{0}
+		a.i64(paceSlice)
+		a.with(opGlobalSet, w.pace)
+		a.with(opCall, w.tick)
+		a.op(opEnd)
+		w.paced = w.add("gojinn.pace", w.typeOf(nil, nil), a)
+	}
+	return w.paced
 }
 
 // checkBoth returns a function that finds out what is used up.

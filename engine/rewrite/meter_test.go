@@ -162,6 +162,26 @@ func TestFuel(t *testing.T) {
 		{"ten turns of a small loop, by four", []byte{0x03, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b}, 12 * 5},
 		{"a small leaf", []byte{0x10, 1}, 1 + 2},
 		{"a large leaf", []byte{0x10, 2}, 1 + 80},
+		{"dispatch: a jump back pays for the way", []byte{
+			0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 1, 0x0e, 1, 0, 1, 0x0b, // loop, switch on local 1
+			0x20, 0, 0x41, 1, 0x6b, 0x21, 0, 0x0b, // part 0: 4
+			0x20, 0, 0x04, 0x40, 0x41, 0, 0x21, 1, 0x0c, 1, 0x0b, // part 1: 5, back to part 0 while local 0 is not 0
+			0x0b}, 2 + 4 + 5 + 9*(2+4+5)},
+		{"dispatch: a jump that sets another local pays for all", []byte{
+			0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 1, 0x0e, 1, 0, 1, 0x0b,
+			0x20, 0, 0x41, 1, 0x6b, 0x21, 0, 0x0b,
+			0x20, 0, 0x04, 0x40, 0x41, 0, 0x21, 2, 0x0c, 1, 0x0b,
+			0x0b}, 12 * 11},
+		{"dispatch: so does one that sets no constant", []byte{
+			0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 1, 0x0e, 1, 0, 1, 0x0b,
+			0x20, 0, 0x41, 1, 0x6b, 0x21, 0, 0x0b,
+			0x20, 0, 0x04, 0x40, 0x20, 1, 0x21, 1, 0x0c, 1, 0x0b,
+			0x0b}, 12 * 11},
+		{"dispatch: and one out of another loop", []byte{
+			0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, 1, 0x0e, 1, 0, 1, 0x0b,
+			0x20, 0, 0x41, 1, 0x6b, 0x21, 0, 0x0b,
+			0x03, 0x40, 0x20, 0, 0x04, 0x40, 0x41, 0, 0x21, 1, 0x0c, 2, 0x0b, 0x0b,
+			0x0b}, 10 * 11},
 		{"short copy", []byte{0x41, 0, 0x41, 8, 0x41, 16, 0xfc, 10, 0, 0}, 4 + 2},
 		{"long fill", []byte{0x41, 0, 0x41, 8, 0x41, 0x80, 0x80, 0xc0, 0x01, 0xfc, 11, 0}, 4 + 3<<20>>3},
 		{"growth", []byte{0x41, 2, 0x40, 0, 0x1a}, 2 + 16 + 2<<16>>3},
@@ -171,7 +191,7 @@ func TestFuel(t *testing.T) {
 			t.Parallel()
 			b := newBuilder()
 			b.memory(64, 0)
-			f := b.function([]byte{i32}, nil, nil, test.code...)
+			f := b.function([]byte{i32}, nil, []byte{i32, i32}, test.code...)
 			b.function(nil, nil, nil, 0x41, 0, 0x1a)
 			b.function(nil, nil, nil, rep(40, 0x41, 0, 0x1a)...)
 			// The caller pays for itself, and for the function if that is small.
@@ -330,5 +350,101 @@ func TestDroppedSegment(t *testing.T) {
 		if _, err := w.call(m, step.call, step.args...); (err == nil) != step.ok {
 			t.Errorf("%s(%d): %v", step.call, step.args, err)
 		}
+	}
+}
+
+// TestChecks: between two checks a module does little, whatever its shape. A check that sees fuel below zero calls tick,
+// so with fuel for nothing every check is a tick, and the host sees how much was paid since the last one.
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	straight := func(n int) []byte { return rep(n, 0x41, 0, 0x1a) }
+	tests := []struct {
+		name string
+		make func(b *builder) uint32
+		most int64
+	}{
+		{"leaves by table", func(b *builder) uint32 {
+			b.table(funcref, 1, 0)
+			leaf := b.function(nil, nil, nil, straight(2000)...)
+			b.elem(0, leaf)
+			return b.function(nil, nil, nil, rep(2000, 0x41, 0, 0x11, 0, 0)...)
+		}, 20_000},
+		{"leaves", func(b *builder) uint32 {
+			b.function(nil, nil, nil, straight(2000)...)
+			return b.function(nil, nil, nil, rep(2000, 0x10, 0)...)
+		}, 20_000},
+		{"trees of leaves", func(b *builder) uint32 {
+			b.function(nil, nil, nil, straight(50)...)
+			for i := range 6 {
+				b.function(nil, nil, nil, rep(10, 0x10, byte(i))...)
+			}
+			return b.function(nil, nil, nil, rep(20, 0x10, 6)...)
+		}, 1 << 20},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBuilder()
+			b.export("run", 0, test.make(b))
+			w, m := rewritten(t, b)
+			w.chunk, w.empty = 0, true
+			if _, err := w.call(m, "run"); err != nil {
+				t.Fatal(err)
+			}
+			if w.most > test.most {
+				t.Errorf("paid %d between two checks", w.most)
+			}
+		})
+	}
+}
+
+// TestWayOut: a deep recursion has paid for everything that is done when it returns, and checked it on the way down.
+// The host gets its turn on the way out all the same.
+func TestWayOut(t *testing.T) {
+	t.Parallel()
+	straight := func(n int) []byte { return rep(n, 0x41, 0, 0x1a) }
+	const depth = 5000
+	deeper := func(f byte) []byte { // f(n-1), if n isn't 0
+		return []byte{0x20, 0, 0x04, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x10, f, 0x0b}
+	}
+	tests := []struct {
+		name string
+		work int // instructions on the way out, of each call
+		make func(b *builder) uint32
+	}{
+		{"behind the call", 4000, func(b *builder) uint32 {
+			return b.function([]byte{i32}, nil, nil, cat(deeper(0), straight(2000))...)
+		}},
+		{"behind the call, in a loop", 4000, func(b *builder) uint32 {
+			return b.function([]byte{i32}, nil, nil, cat([]byte{0x03, 0x40}, deeper(0), straight(2000), []byte{0x41, 0, 0x0d, 0, 0x0b})...)
+		}},
+		{"behind the call, in nested loops", 4000, func(b *builder) uint32 {
+			return b.function([]byte{i32}, nil, nil, cat([]byte{0x03, 0x40, 0x03, 0x40}, deeper(0), straight(1000), []byte{0x41, 0, 0x0d, 0, 0x0b},
+				straight(1000), []byte{0x41, 0, 0x0d, 0, 0x0b})...)
+		}},
+		{"in functions behind the call", 4000, func(b *builder) uint32 {
+			b.function(nil, nil, nil, straight(100)...)
+			return b.function([]byte{i32}, nil, nil, cat(deeper(1), rep(20, 0x10, 0))...)
+		}},
+		{"little, but deep", 200, func(b *builder) uint32 {
+			return b.function([]byte{i32}, nil, nil, cat(deeper(0), straight(100))...)
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBuilder()
+			f := test.make(b)
+			b.export("run", 0, f)
+			w, m := rewritten(t, b)
+			if _, err := w.call(m, "run", depth); err != nil {
+				t.Fatal(err)
+			}
+			// What may be done without a turn: half a unit per byte of the stack budget.
+			total := depth * test.work
+			if unseen := total - w.paced*rewrite.PaceSlice; unseen > rewrite.StackBudget/2 {
+				t.Errorf("of %d instructions on the way out, %d without a turn of the host", total, unseen)
+			}
+		})
 	}
 }

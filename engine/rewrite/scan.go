@@ -18,6 +18,7 @@ const (
 	editReturn                     // branch to label arg
 	editDataDrop                   // data.drop arg
 	editMemoryInit                 // memory.init arg
+	editIndirect                   // before a call by table: check if there are many
 )
 
 // body is a function as scan found it. One is used for all functions, one after the other.
@@ -33,8 +34,8 @@ type body struct {
 
 	compile compileCost
 
-	leaf    bool // calls nothing but imports
-	unknown bool // calls functions by table
+	leaf     bool // calls nothing but imports
+	indirect int  // how many calls by table there are
 }
 
 // scanner walks functions.
@@ -77,7 +78,7 @@ func (s *scanner) scan(i int) *Error {
 	b.edits = b.edits[:0]
 	b.loops = append(b.loops[:0], loop{})
 	b.jumps, b.branches, b.compile = b.jumps[:0], b.branches[:0], compileCost{}
-	b.leaf, b.unknown = true, false
+	b.leaf, b.indirect = true, 0
 	s.frames = append(s.frames[:0], frame{kind: opBlock})
 	s.dispatch.reset()
 	s.instructions()
@@ -294,7 +295,9 @@ func (s *scanner) instructions() {
 				return
 			}
 			b.compile.calls++
-			b.leaf, b.unknown = false, true
+			note(start, start, editIndirect, 0)
+			b.leaf = false
+			b.indirect++
 			b.loops[inner].cost += uint64(s.w.mostFree)
 
 		case immReturn:
