@@ -42,10 +42,6 @@ func (b *builder) importGlobal(module, name string, typ byte, mutable bool) uint
 	return uint32(b.importedGlobals - 1)
 }
 
-func (b *builder) importMemory(module, name string, min uint32) {
-	b.imports = append(b.imports, cat(str(module), str(name), []byte{2, 0}, uleb(min)))
-}
-
 func (b *builder) importTable(module, name string, typ byte, min uint32) uint32 {
 	b.imports = append(b.imports, cat(str(module), str(name), []byte{1, typ, 0}, uleb(min)))
 	b.importedTables++

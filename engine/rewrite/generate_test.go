@@ -26,7 +26,6 @@ type generator struct {
 
 type signature struct {
 	params, results []byte
-	typ             uint32
 }
 
 type global struct {

@@ -31,12 +31,6 @@ func ulebLong(b []byte, p int) (v uint32, next int) {
 	return 0, -1
 }
 
-// skipSleb32 returns the position after the signed 32-bit integer at b[p], or a negative one if there is none.
-func skipSleb32(b []byte, p int) int {
-	_, next := sleb32(b, p)
-	return next
-}
-
 func sleb32(b []byte, p int) (v int32, next int) {
 	for shift := 0; shift < 35; shift += 7 {
 		if p >= len(b) {
