@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -259,10 +260,13 @@ func (s *devServer) configuration() ([]byte, error) {
 	}
 	var routes []any
 	for _, name := range s.served() {
+		h := &Handler{Module: s.modules[name].serves}
+		if checkName(name) == nil { // a folder's name may be one that a function can't have
+			h.Name = name
+		}
 		routes = append(routes, map[string]any{
-			"match": []any{map[string]any{"path": []string{"/" + name, "/" + name + "/*"}}},
-			"handle": []any{json.RawMessage(caddyconfig.JSONModuleObject(
-				&Handler{Module: s.modules[name].serves, Options: Options{Name: name}}, "handler", "gojinn", nil))},
+			"match":    []any{map[string]any{"path": []string{"/" + name, "/" + name + "/*"}}},
+			"handle":   []any{json.RawMessage(caddyconfig.JSONModuleObject(h, "handler", "gojinn", nil))},
 			"terminal": true,
 		})
 	}
@@ -313,7 +317,7 @@ func (s *devServer) served() []string {
 func (s *devServer) urls() string {
 	var text strings.Builder
 	for _, name := range s.served() {
-		fmt.Fprintf(&text, "http://%s/%s\n", s.listen, name)
+		fmt.Fprintf(&text, "http://%s/%s\n", s.listen, url.PathEscape(name))
 	}
 	return text.String()
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -289,6 +290,29 @@ func TestDevCommand(t *testing.T) {
 	}
 	if _, err := http.Get("http://" + addr + "/one"); err == nil {
 		t.Error("it still serves after its end")
+	}
+}
+
+// TestDevNames: a folder may have a name that a function can't have.
+func TestDevNames(t *testing.T) {
+	s := &devServer{listen: freeAddr(t), modules: map[string]*devModule{
+		"two words": {serves: moduleFile(t, "two words.wasm", answer("{}"))},
+		"plain":     {serves: moduleFile(t, "fn.wasm", answer("{}"))},
+		"broken":    {},
+	}}
+	text, err := s.configuration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config caddy.Config
+	if err := json.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(&config); err != nil {
+		t.Error(err)
+	}
+	if got, want := s.urls(), "http://"+s.listen+"/plain\nhttp://"+s.listen+"/two%20words\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
