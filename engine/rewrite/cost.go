@@ -12,6 +12,42 @@ type compileCost struct {
 	instrs  uint64  // instructions, in units of costUnit
 	calls   uint64
 	nesting uint64 // of loops: the sum of their depths
+	labels  uint64 // of large branch tables
+	wide    uint64 // values beyond wideValues that calls, blocks and branches hand on
+}
+
+// largeTable is how many targets a branch table may have without being counted as large: beyond it, a target costs
+// wazero 2 KB and 50 µs.
+const largeTable = 1000
+
+// wideValues is how many values a call, a block or a branch may hand on without being counted as wide. Toolchains stay
+// below it; each value above costs wazero about 400 bytes and 10 µs for every place where it is handed on.
+const wideValues = 32
+
+// hand counts values that are handed on, at each of so many places.
+func (c *compileCost) hand(values, places int) {
+	if values > wideValues {
+		c.wide += uint64(values-wideValues) * uint64(places)
+	}
+}
+
+// compileMemory is what adds up over all functions of a module while it is compiled.
+type compileMemory struct{ labels, wide, locals uint64 }
+
+// add counts a function, and says what there is too much of, if anything.
+func (m *compileMemory) add(c *compileCost, locals int) string {
+	m.labels += c.labels
+	m.wide += c.wide
+	m.locals += uint64(locals)
+	switch {
+	case m.labels > MaxLargeTables:
+		return limitReason("targets of large branch tables", int(m.labels), MaxLargeTables)
+	case m.wide > MaxWideValues:
+		return limitReason("values of wide calls, blocks and branches", int(m.wide), MaxWideValues)
+	case m.locals > MaxAllLocals:
+		return limitReason("locals in all functions", int(m.locals), MaxAllLocals)
+	}
+	return ""
 }
 
 // costUnit is the unit of opcode.compile, in nanoseconds.

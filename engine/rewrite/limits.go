@@ -11,7 +11,7 @@ const (
 	// MaxCodeBytes is the size of all functions. (32 MB)
 	MaxCodeBytes = 64 << 20
 	// MaxBodyBytes is the size of a function. (670 KB)
-	MaxBodyBytes = 8 << 20
+	MaxBodyBytes = 2 << 20
 	// MaxCompileTime is the time that compiling a module may take by our estimate, on one core: see cost.go. It is what
 	// bounds blocks, loops, branches and locals, which take more than linear time. (Go compiler 41 s, Ruby 33 s,
 	// clang 27 s; PHP 13 s, CPython 5 s, a small Go program 1.5 s)
@@ -43,6 +43,14 @@ const (
 	MaxNesting = 20_000
 	// MaxBranchTargets counts the targets of a branch table. (12,048)
 	MaxBranchTargets = 65_520
+
+	// MaxAllLocals counts the parameters and locals of all functions: wazero keeps 8 bytes for each. (374,000)
+	MaxAllLocals = 4_000_000
+	// MaxLargeTables counts the targets of all branch tables that have more than 1,000 of them. (171,000: the Go compiler)
+	MaxLargeTables = 300_000
+	// MaxWideValues counts the values beyond the first 32 that calls, blocks and branches hand on, at every place:
+	// wazero takes 400 bytes for each. (0)
+	MaxWideValues = 200_000
 
 	// MaxTables counts tables. (1)
 	MaxTables = 1_000

@@ -49,6 +49,7 @@ type frame struct {
 	kind   byte   // opcode
 	loop   uint32 // the innermost loop that the content of the block is in
 	target uint32 // if not 0, one more than the index in dispatch.ends
+	width  uint32 // values that a branch to it hands on
 }
 
 // dispatch recognises dispatch loops and the jumps in them. Instructions follow each other directly if one starts where

@@ -126,6 +126,7 @@ func (w *writer) code() *Error {
 	s.calls.from = make([]int, 1, n+1)
 	w.compile = float64(n) * float64(len(w.m.exports)) // wazero looks for every function among the exports
 	mutable := 0
+	var memory compileMemory
 	for _, g := range w.m.globalType {
 		if g.mutable {
 			mutable++
@@ -138,6 +139,10 @@ func (w *writer) code() *Error {
 		w.compile += s.b.compile.nanoseconds(s.b.nlocals, len(w.m.globalType), mutable)
 		if w.compile > float64(MaxCompileTime) {
 			s.fail(OverLimit, 0, "the module would take too long to compile: its functions are too large, or have too many blocks")
+			return s.err
+		}
+		if reason := memory.add(&s.b.compile, s.b.nlocals); reason != "" {
+			s.fail(OverLimit, 0, reason)
 			return s.err
 		}
 		s.calls.from = append(s.calls.from, len(s.calls.callees))

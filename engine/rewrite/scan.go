@@ -79,7 +79,8 @@ func (s *scanner) scan(i int) *Error {
 	b.loops = append(b.loops[:0], loop{})
 	b.jumps, b.branches, b.compile = b.jumps[:0], b.branches[:0], compileCost{}
 	b.leaf, b.indirect = true, 0
-	s.frames = append(s.frames[:0], frame{kind: opBlock})
+	results := len(s.m.types[s.m.funcs[s.m.importedFuncs+i]].results)
+	s.frames = append(s.frames[:0], frame{kind: opBlock, width: uint32(results)})
 	s.dispatch.reset()
 	s.instructions()
 	return s.err
@@ -218,12 +219,15 @@ func (s *scanner) instructions() {
 				}
 			}
 			b.compile.blocks += 2
+			b.compile.hand(int(s.frames[len(s.frames)-1-int(x)].width), 1)
 			b.branches = append(b.branches, branch{uint32(start), uint32(p), uint32(len(s.frames))})
 
 		case immBlock:
-			if p = s.blockType(p); p < 0 {
+			var params, results int
+			if p, params, results = s.blockType(p); p < 0 {
 				return
 			}
+			b.compile.hand(params+results, 1)
 			if len(s.frames) >= MaxNesting {
 				s.fail(OverLimit, start, limitReason("nested blocks", len(s.frames)+1, MaxNesting))
 				return
@@ -246,7 +250,11 @@ func (s *scanner) instructions() {
 					edits: uint32(len(b.edits)), branches: uint32(len(b.branches)),
 				})
 			}
-			s.frames = append(s.frames, frame{kind: kind, loop: inner})
+			width := results
+			if kind == opLoop {
+				width = params
+			}
+			s.frames = append(s.frames, frame{kind: kind, loop: inner, width: uint32(width)})
 			s.dispatch.block(kind, start, p)
 
 		case immElse:
@@ -274,7 +282,9 @@ func (s *scanner) instructions() {
 				return
 			}
 			b.compile.calls++
-			b.compile.instrs += uint64(len(m.types[m.funcs[f]].params) + len(m.types[m.funcs[f]].results))
+			values := len(m.types[m.funcs[f]].params) + len(m.types[m.funcs[f]].results)
+			b.compile.instrs += uint64(values)
+			b.compile.hand(values, 1)
 			if to := s.w.funcIndex(f); to != f {
 				note(start, p, editCall, to)
 			}
@@ -295,6 +305,8 @@ func (s *scanner) instructions() {
 				return
 			}
 			b.compile.calls++
+			b.compile.blocks += 3 // of the check
+			b.compile.hand(len(m.types[t].params)+len(m.types[t].results), 1)
 			note(start, start, editIndirect, 0)
 			b.leaf = false
 			b.indirect++
@@ -458,29 +470,30 @@ func (s *scanner) instructions() {
 	}
 }
 
-// blockType checks the type of a block at p and returns the position after it, negative after a failure.
-func (s *scanner) blockType(p int) int {
+// blockType checks the type of a block at p and returns the position after it, negative after a failure, and how many
+// values the block takes and leaves.
+func (s *scanner) blockType(p int) (next, params, results int) {
 	t, next := sleb33(s.b.code, p)
 	switch {
 	case next < 0:
 		s.fail(Malformed, p, "bad block type")
 	case t >= 0:
 		if t < int64(len(s.m.types)) {
-			return next
+			return next, len(s.m.types[t].params), len(s.m.types[t].results)
 		}
 		s.fail(Malformed, p, "type"+reasonIndex)
 	case t == blockVoid-0x80:
-		return next
+		return next, 0, 0
 	case t < blockVoid-0x80:
 		s.fail(Malformed, p, "bad block type")
 	default:
 		kind, reason := checkValueType(byte(t & 0x7f))
 		if reason == "" {
-			return next
+			return next, 0, 1
 		}
 		s.fail(kind, p, reason)
 	}
-	return -1
+	return -1, 0, 0
 }
 
 // labels checks a branch table at p and returns the position after it, negative after a failure.
@@ -497,6 +510,9 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 	}
 	isDispatch := s.dispatch.begins(start, inner, &b.loops[inner])
 	b.compile.instrs += 40 * uint64(n)
+	if n > largeTable {
+		b.compile.labels += uint64(n)
+	}
 	last := uint32(0)
 	for range n + 1 {
 		var x uint32
@@ -509,6 +525,7 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 			last = x
 		}
 		to := &s.frames[len(s.frames)-1-int(x)]
+		b.compile.hand(int(to.width), 1)
 		if to.kind == opLoop {
 			b.loops[to.loop].turns = true
 		}
