@@ -20,6 +20,9 @@ const (
 	maxWork = 1 << 20
 	// smallWork is what callees may cost to be left alone then.
 	smallWork = 16
+	// maxIndirect is how many calls by table a function may contain without a check before each: what they call may cost
+	// as much as anchorWork each.
+	maxIndirect = 256
 )
 
 // fact is what has to be known about a function to write it and its callers.

@@ -107,12 +107,13 @@ const (
 	// maxFree is the most that a function may cost to have its callers pay for it.
 	maxFree = 32
 	// What a function does after a call has been paid for, and checked, before it: when a deep recursion returns, all of
-	// that is done and nothing is checked. A function that may do up to maxStackedWork between its first check and its
-	// end takes bytesPerWork of the stack budget for each unit, which bounds what all of them together may do to half
-	// a unit per byte of the budget; one that may do more pays for it a second time, in another currency, at its end,
-	// and looks there whether it is the host's turn.
-	maxStackedWork = 1024
-	bytesPerWork   = 2
+	// that is done and nothing is checked. So an anchor takes of the stack budget a byte for every workPerByte units that
+	// it may do between its first check and its end, which bounds what is done on the way out while no more than shallow
+	// of the budget is taken. On the way out of anything deeper it pays once more, in another currency, and looks whether
+	// it is the host's turn. One that may do more than stackedWork would take too much: it does so at any depth.
+	workPerByte = 8
+	shallow     = 256 << 10
+	stackedWork = 16 << 10
 	// paceSlice is how much may be done on the way out of functions before the host is called.
 	paceSlice = 1 << 20
 )
@@ -161,7 +162,8 @@ func (w *writer) code() *Error {
 	return nil
 }
 
-// prepaid is the most that has been paid for and not yet executed at any point of a function.
+// prepaid is the most that may be done at any point of a function before its end, or a check, without callees that are
+// known: what has been paid for and not yet executed, and what callees by table may do.
 func (b *body) prepaid() uint64 {
 	var sum, jump uint64
 	for i, l := range b.loops {
@@ -174,6 +176,9 @@ func (b *body) prepaid() uint64 {
 	}
 	for _, j := range b.jumps {
 		jump = max(jump, j.cost)
+	}
+	if b.indirect <= maxIndirect { // which then don't check first
+		sum += uint64(b.indirect) * anchorWork
 	}
 	return sum + jump
 }
@@ -194,8 +199,8 @@ func (b *body) fact() fact {
 func (w *writer) function(b *body, f *fact, results []byte) {
 	out := asm(append(w.tmp[:0], b.locals...))
 	weight := int64(f.stack)
-	if f.work <= maxStackedWork {
-		weight += int64(f.work * bytesPerWork)
+	if f.work <= stackedWork {
+		weight += int64(f.work / workPerByte)
 	}
 	wrap := w.options.Meter && f.anchor
 	if cost := b.loops[0].cost; w.options.Meter && f.free == 0 && cost > 0 {
@@ -238,7 +243,7 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 		case editDataDrop:
 			out.misc(miscDataDrop, e.arg)
 		case editIndirect:
-			if w.options.Meter {
+			if w.options.Meter && b.indirect > maxIndirect {
 				w.check(&out)
 			}
 		case editMemoryInit:
@@ -248,9 +253,7 @@ func (w *writer) function(b *body, f *fact, results []byte) {
 	out = append(out, b.code[at:]...)
 	if wrap {
 		w.leave(&out, weight)
-		if f.work > maxStackedWork {
-			w.payPace(&out, f.work)
-		}
+		w.payPace(&out, f.work)
 		out.op(opEnd)
 	}
 	w.bodies = appendBytes(w.bodies, out)
@@ -303,28 +306,40 @@ func (w *writer) leave(a *asm, weight int64) {
 	a.with(opGlobalSet, w.stack)
 }
 
-// payPace lowers what may be done on the way out, and calls the host when that is used up.
+// payPace pays for the way out, where that has to be: see shallow.
 func (w *writer) payPace(a *asm, work uint64) {
-	a.with(opGlobalGet, w.pace)
-	a.i64(int64(min(work, paceSlice)))
-	a.op(opI64Sub)
-	a.with(opGlobalSet, w.pace)
-	a.with(opGlobalGet, w.pace)
-	a.i64(0)
+	pay := func() {
+		a.i64(int64(min(work, paceSlice)))
+		a.with(opCall, w.keepPace())
+	}
+	if work > stackedWork {
+		pay()
+		return
+	}
+	a.with(opGlobalGet, w.stack)
+	a.i64(StackBudget - shallow)
 	a.op(opI64GeS, opIf, blockVoid, opElse)
-	a.with(opCall, w.keepPace())
+	pay()
 	a.op(opEnd)
 }
 
-// keepPace returns a function that gives the host its turn on the way out of functions.
+// keepPace returns a function that lowers what may still be done on the way out of functions, and gives the host its
+// turn when that is used up.
 func (w *writer) keepPace() uint32 {
 	if w.paced == 0 {
 		a := asm{0}
+		a.with(opGlobalGet, w.pace)
+		a.get(0)
+		a.op(opI64Sub)
+		a.with(opGlobalSet, w.pace)
+		a.with(opGlobalGet, w.pace)
+		a.i64(0)
+		a.op(opI64GeS, opIf, blockVoid, opElse)
 		a.i64(paceSlice)
 		a.with(opGlobalSet, w.pace)
 		a.with(opCall, w.tick)
-		a.op(opEnd)
-		w.paced = w.add("gojinn.pace", w.typeOf(nil, nil), a)
+		a.op(opEnd, opEnd)
+		w.paced = w.add("gojinn.pace", w.typeOf([]byte{typeI64}, nil), a)
 	}
 	return w.paced
 }

@@ -441,9 +441,8 @@ func TestWayOut(t *testing.T) {
 			if _, err := w.call(m, "run", depth); err != nil {
 				t.Fatal(err)
 			}
-			// What may be done without a turn: half a unit per byte of the stack budget.
 			total := depth * test.work
-			if unseen := total - w.paced*rewrite.PaceSlice; unseen > rewrite.StackBudget/2 {
+			if unseen := total - w.paced*rewrite.PaceSlice; unseen > rewrite.UnseenWork {
 				t.Errorf("of %d instructions on the way out, %d without a turn of the host", total, unseen)
 			}
 		})

@@ -19,7 +19,7 @@ package rewrite
 
 // Version names what this package makes of a module. It changes whenever the output or the limits change, and is
 // part of the key under which compiled code is cached.
-const Version = "3"
+const Version = "4"
 
 // What the rewritten module imports from the host and exports to it, beyond what it did before. A module that
 // imports from HostModule, or exports a name that begins with ReservedPrefix, is refused.
