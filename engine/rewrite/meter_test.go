@@ -184,6 +184,9 @@ func TestFuel(t *testing.T) {
 			0x0b}, 10 * 11},
 		{"short copy", []byte{0x41, 0, 0x41, 8, 0x41, 16, 0xfc, 10, 0, 0}, 4 + 2},
 		{"long fill", []byte{0x41, 0, 0x41, 8, 0x41, 0x80, 0x80, 0xc0, 0x01, 0xfc, 11, 0}, 4 + 3<<20>>3},
+		{"a small leaf by table", []byte{0x41, 0, 0x11, 1, 0}, 2 + 2},
+		{"table.grow", []byte{0xd0, funcref, 0x41, 50, 0xfc, 15, 0, 0x1a}, 2 + 16 + 1 + 50},
+		{"table.fill", []byte{0x41, 0, 0xd0, funcref, 0x41, 3, 0xfc, 17, 0}, 4 + 3},
 		{"growth", []byte{0x41, 2, 0x40, 0, 0x1a}, 2 + 16 + 2<<16>>3},
 	}
 	for _, test := range tests {
@@ -191,8 +194,9 @@ func TestFuel(t *testing.T) {
 			t.Parallel()
 			b := newBuilder()
 			b.memory(64, 0)
+			b.table(funcref, 3, 0)
 			f := b.function([]byte{i32}, nil, []byte{i32, i32}, test.code...)
-			b.function(nil, nil, nil, 0x41, 0, 0x1a)
+			b.elem(0, b.function(nil, nil, nil, 0x41, 0, 0x1a))
 			b.function(nil, nil, nil, rep(40, 0x41, 0, 0x1a)...)
 			// The caller pays for itself, and for the function if that is small.
 			b.export("run", 0, b.function([]byte{i32}, nil, nil, 0x20, 0, 0x10, byte(f)))
