@@ -53,6 +53,7 @@ func decode(wasm []byte) (*module, *Error) {
 		d.section = sectionNames[id]
 		if int64(size) > int64(len(wasm)-d.pos) {
 			d.fail(Malformed, "%d bytes, but only %d follow", size, len(wasm)-d.pos)
+			d.err.overrun = true // nobody has looked at the counts in it
 			break
 		}
 		d.end = d.pos + int(size)
