@@ -129,11 +129,17 @@ type server struct {
 // test ends.
 func serve(t *testing.T, site string) *server {
 	t.Helper()
+	return serveWith(t, "", site)
+}
+
+// serveWith is serve with further global options.
+func serveWith(t *testing.T, global, site string) *server {
+	t.Helper()
 	s := &server{t: t, addr: freeAddr(t)}
 	s.url = "http://" + s.addr
 	_, s.port, _ = net.SplitHostPort(s.addr)
 	logBuffer.reset()
-	if err := s.load("", site); err != nil {
+	if err := s.load(global, site); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -146,6 +152,8 @@ func serve(t *testing.T, site string) *server {
 }
 
 // load replaces the running configuration. global are further global options.
+// Listeners are replaced with it: a connection made right after may be one that
+// the kernel had given to the old listener, and lost. get tries again.
 func (s *server) load(global, site string) error {
 	config, err := adapt(fmt.Sprintf(`{
 		admin off
