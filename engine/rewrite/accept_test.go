@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +33,15 @@ func checkAcceptance(t testing.TB, wasm []byte) []byte {
 		}
 		if _, _, err := rewrite.ModuleWith(wasm, rewrite.Options{}); err != nil {
 			t.Errorf("without metering: %v", err)
+		}
+		detached, report, err := rewrite.ModuleWith(wasm, rewrite.Options{Meter: true, Detach: true})
+		switch {
+		case err != nil:
+			t.Errorf("detached: %v", err)
+		case len(report.Image) > 0 && crc32.ChecksumIEEE(wasm)%4 == 0: // a part is plenty
+			if err := compile(detached, false); (err == nil) != (original == nil) {
+				t.Errorf("original: %v, detached: %v\n%x", original, err, wasm)
+			}
 		}
 		return out
 	case !errors.As(err, &refused):

@@ -501,6 +501,9 @@ func newAdvDuo(t testing.TB) *advDuo {
 	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(context.Context, api.Module, []uint64) {
 		panic(errStack)
 	}), nil, nil).Export(rewrite.StackImport)
+	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(context.Context, api.Module, []uint64) {
+		panic(errExit)
+	}), nil, nil).Export(rewrite.ExitImport)
 	if _, err := host.Instantiate(d.ctx); err != nil {
 		t.Fatal(err)
 	}

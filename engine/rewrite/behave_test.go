@@ -16,7 +16,7 @@ func TestBehaviour(t *testing.T) {
 	original, rewritten := newWorld(t, false), newWorld(t, true)
 	traps, executed := 0, uint64(0)
 	for seed := range uint64(400) {
-		trap, count := sameBehaviour(t, original, rewritten, generate(seed))
+		trap, count := sameBehaviour(t, original, rewritten, generate(seed), seed%2 == 0)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -34,22 +34,25 @@ func TestBehaviour(t *testing.T) {
 func FuzzBehaviour(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		sameBehaviour(t, newWorld(t, false), newWorld(t, true), generate(seed))
+		sameBehaviour(t, newWorld(t, false), newWorld(t, true), generate(seed), seed%2 == 0)
 	})
 }
 
 // sameBehaviour compares what a module does before and after rewriting: results, traps, memory and globals. It also
 // holds the fuel against the instructions that the module says it has executed.
-func sameBehaviour(t testing.TB, original, rewritten *world, wasm []byte) (trapped bool, count uint64) {
+func sameBehaviour(t testing.TB, original, rewritten *world, wasm []byte, detach bool) (trapped bool, count uint64) {
 	t.Helper()
-	out, _, err := rewrite.Module(wasm)
+	out, report, err := rewrite.ModuleWith(wasm, rewrite.Options{Meter: true, Detach: detach})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := original.load("", wasm); err != nil {
 		t.Fatalf("the generator made a bad module: %v", err)
 	}
-	if err := rewritten.load("", out); err != nil {
+	if (report.Image != nil) != detach {
+		t.Errorf("detach %t: %d runs", detach, len(report.Image))
+	}
+	if err := rewritten.loadWith("", out, report.Image); err != nil {
 		t.Fatalf("rewriting made a bad module: %v", err)
 	}
 	before, after := original.modules[""], rewritten.modules[""]

@@ -1,5 +1,7 @@
 package rewrite
 
+import "slices"
+
 // module writes the sections. The code must have been written before: it is what decides which types and functions are
 // added.
 func (w *writer) module() []byte {
@@ -24,7 +26,7 @@ func (w *writer) module() []byte {
 		for i := range m.imports {
 			b = appendImport(b, &m.imports[i])
 		}
-		for _, name := range []string{TickImport, StackImport} {
+		for _, name := range []string{TickImport, StackImport, ExitImport} {
 			b = appendImport(b, &importEntry{module: HostModule, name: name, kind: kindFunc, typ: void})
 		}
 		return b
@@ -136,8 +138,11 @@ func (w *writer) globals(b []byte) []byte {
 }
 
 func (w *writer) exportCount() int {
-	n := len(w.m.exports) + 2
+	n := len(w.m.exports) + len(w.state) + ownGlobals
 	if w.m.start >= 0 {
+		n++
+	}
+	if w.program != 0 {
 		n++
 	}
 	return n
@@ -153,10 +158,14 @@ func (w *writer) exports(b []byte) []byte {
 		}
 		add(e.name, e.kind, e.index)
 	}
-	add(FuelExport, kindGlobal, w.fuel)
-	add(StackExport, kindGlobal, w.stack)
+	for _, e := range slices.Concat(w.ownState(), w.state) {
+		add(e.name, e.kind, e.index)
+	}
 	if w.m.start >= 0 {
 		add(StartExport, kindFunc, w.funcIndex(uint32(w.m.start)))
+	}
+	if w.program != 0 {
+		add(EnterExport, kindFunc, w.program)
 	}
 	return b
 }

@@ -3,6 +3,7 @@ package rewrite_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/gojinn/gojinn/engine/rewrite"
 )
@@ -55,6 +57,31 @@ func (w *world) run(t testing.TB, program wazero.CompiledModule, args ...string)
 	return out.String()
 }
 
+// enter is run for a module whose data has been detached; the program is entered as the engine enters it.
+func (w *world) enter(t testing.TB, program wazero.CompiledModule, report *rewrite.Report, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	config := wazero.NewModuleConfig().WithName("").WithArgs(append([]string{"json"}, args...)...).WithStdout(&out).WithStderr(&out)
+	m, err := w.runtime.InstantiateModule(w.ctx, program, config.WithStartFunctions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(w.ctx)
+	if n := report.MergedSegments; n > 0 || len(report.Image) == 0 {
+		t.Fatalf("%d segments have stayed, %d runs", n, len(report.Image))
+	}
+	for _, run := range report.Image {
+		if !m.Memory().Write(run.Offset, run.Bytes) {
+			t.Fatalf("%d bytes at %d do not fit into the memory", len(run.Bytes), run.Offset)
+		}
+	}
+	_, err = m.ExportedFunction(rewrite.EnterExport).Call(w.ctx)
+	if end := new(sys.ExitError); !errors.As(err, &end) || end.ExitCode() != 0 {
+		t.Fatalf("ended with %v\n%s", err, &out)
+	}
+	return out.String()
+}
+
 // program loads a WASI program without starting it.
 func (w *world) program(t testing.TB, wasm []byte) wazero.CompiledModule {
 	t.Helper()
@@ -84,6 +111,17 @@ func TestGoProgram(t *testing.T) {
 	want, got := before.run(t, before.program(t, wasm), "3"), after.run(t, after.program(t, out), "3")
 	if got != want || len(want) < 16 {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if report.Unrestorable != "" {
+		t.Errorf("can't be restored: it %s", report.Unrestorable)
+	}
+	detached, report, err := rewrite.ModuleWith(wasm, rewrite.Options{Meter: true, Detach: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apart := newWorld(t, true)
+	if got := apart.enter(t, apart.program(t, detached), report, "3"); got != want {
+		t.Errorf("detached and entered: got %q, want %q", got, want)
 	}
 }
 

@@ -34,6 +34,14 @@ func bodyWith(locals []byte, code ...byte) []byte {
 	return b.bytes()
 }
 
+// exporting makes a module that exports its memory under a name.
+func exporting(name string) []byte {
+	b := newBuilder()
+	b.memory(1, 0)
+	b.export(name, 2, 0)
+	return b.bytes()
+}
+
 const huge = "\xff\xff\xff\xff\x0f"
 
 func TestRefused(t *testing.T) {
@@ -129,6 +137,11 @@ func TestRefused(t *testing.T) {
 		}(), rewrite.Malformed, "data"},
 
 		{"imports ours", sections(1, "\x01\x60\x00\x00", 2, "\x01\x06gojinn\x04tick\x00\x00"), rewrite.Reserved, "gojinn"},
+		{"imports the exit", sections(1, "\x01\x60\x00\x00", 2, "\x01\x06gojinn\x04exit\x00\x00"), rewrite.Reserved, "gojinn"},
+		{"exports our entrance", exporting(rewrite.EnterExport), rewrite.Reserved, "gojinn:"},
+		{"exports our counter of elements", exporting(rewrite.ElementsExport), rewrite.Reserved, "gojinn:"},
+		{"exports our counter of the way out", exporting(rewrite.PaceExport), rewrite.Reserved, "gojinn:"},
+		{"exports a global like us", exporting(rewrite.GlobalPrefix + "0"), rewrite.Reserved, "gojinn:"},
 		{"exports ours", sections(5, "\x01\x00\x01", 7, "\x01\x0bgojinn:fuel\x02\x00"), rewrite.Reserved, "gojinn:"},
 
 		{"tail call", body(0x20, 0, 0x12, 0), rewrite.Unsupported, "not enabled"},

@@ -63,6 +63,10 @@ const (
 	// MaxDataSegments counts data segments. (100,000: Go's linker emits no more)
 	MaxDataSegments = 200_000
 
+	// MaxState counts the mutable globals that the module defines, if a sandbox of it is to be restored. Modules with
+	// more are not refused. (646)
+	MaxState = 1024
+
 	// StackBudget is the estimated size, in bytes, to which the call stack may grow before StackImport is called. The
 	// estimate is rough; wazero's own limit of 84 MB stands behind it. It allows about 170,000 nested calls of a small
 	// function, 30,000 of a large one.

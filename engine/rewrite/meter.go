@@ -12,6 +12,7 @@ type writer struct {
 	options Options
 
 	tick, overflow     uint32 // functions
+	exit               uint32
 	fuel, stack, elems uint32 // globals: fuel, call stack left, table elements left
 	pace               uint32 // global: work that may still be done on the way out of functions without a check
 
@@ -22,6 +23,8 @@ type writer struct {
 	addedFrom uint32 // index of the first function of ours
 	added     []addedFunc
 	bulkOps   map[bulkOp]uint32
+	parking   map[uint32]uint32 // the functions that stand for imports of the module
+	program   uint32            // the function that enters the program, 0 if there is none
 
 	facts    []fact // per function that the module defines
 	mostFree uint8  // the most that a call of an unknown function has to pay for it
@@ -32,7 +35,11 @@ type writer struct {
 	bodies        []byte // the code section without its count
 	unrolledBytes int
 	compile       float64 // estimated nanoseconds
-	mutatesTables bool
+
+	changesTables, dropsElems, dropsData bool
+
+	state        []export // the module's mutable globals
+	unrestorable string
 
 	tmp []byte
 }
@@ -46,7 +53,7 @@ type addedFunc struct {
 
 // The number of functions that we import, and of globals that we define.
 const (
-	ownImports = 2
+	ownImports = 3
 	ownGlobals = 4
 )
 
@@ -56,6 +63,7 @@ func newWriter(m *module, o Options) *writer {
 		options:   o,
 		tick:      uint32(m.importedFuncs),
 		overflow:  uint32(m.importedFuncs) + 1,
+		exit:      uint32(m.importedFuncs) + 2,
 		fuel:      uint32(len(m.globalType)),
 		stack:     uint32(len(m.globalType)) + 1,
 		elems:     uint32(len(m.globalType)) + 2,
@@ -64,16 +72,27 @@ func newWriter(m *module, o Options) *writer {
 		types:     make(map[string]uint32, len(m.types)),
 		typeCount: len(m.types),
 		bulkOps:   map[bulkOp]uint32{},
-		data:      planData(m),
+		parking:   map[uint32]uint32{},
+		data:      planData(m, o.Detach),
 	}
 	for i := len(m.types) - 1; i >= 0; i-- {
 		w.types[string(appendType(nil, m.types[i].params, m.types[i].results))] = uint32(i)
 	}
+	w.park()
+	w.enterProgram()
 	return w
 }
 
-// funcIndex is the new index of a function of the module: our imports stand behind its imports.
+// funcIndex is what the module means by a function: the function at its new index, or the one that stands for it.
 func (w *writer) funcIndex(f uint32) uint32 {
+	if wrapper, ok := w.parking[f]; ok {
+		return wrapper
+	}
+	return w.moved(f)
+}
+
+// moved is the new index of a function of the module: our imports stand behind its imports.
+func (w *writer) moved(f uint32) uint32 {
 	if int(f) < w.m.importedFuncs {
 		return f
 	}
@@ -125,7 +144,6 @@ func (w *writer) code() *Error {
 	w.facts = make([]fact, n) // nothing is known in the first pass
 	facts := make([]fact, n)
 	s.calls.from = make([]int, 1, n+1)
-	w.compile = float64(n) * float64(len(w.m.exports)) // wazero looks for every function among the exports
 	mutable := 0
 	var memory compileMemory
 	for _, g := range w.m.globalType {
@@ -133,6 +151,7 @@ func (w *writer) code() *Error {
 			mutable++
 		}
 	}
+	w.compile = float64(n) * float64(len(w.m.exports)+min(mutable, MaxState)) // wazero looks for every function among the exports
 	for i := range w.m.code {
 		if e := s.scan(i); e != nil {
 			return e

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tetratelabs/wazero/api"
+
 	"github.com/gojinn/gojinn/engine/rewrite"
 )
 
@@ -67,10 +69,43 @@ func TestData(t *testing.T) {
 					t.Error("different memory")
 				}
 			}
-			if _, report, _ := rewrite.Module(b.bytes()); report.MergedSegments != test.segments {
-				t.Errorf("%d segments, want %d", report.MergedSegments, test.segments)
+			_, report, _ := rewrite.Module(b.bytes())
+			if report.MergedSegments != test.segments || report.Image != nil {
+				t.Errorf("%d segments, want %d; %d runs", report.MergedSegments, test.segments, len(report.Image))
 			}
+			detached(t, b.bytes(), before.modules[""])
 		})
+	}
+}
+
+// detached: without its segments a module has the same memory after instantiation and the image, or has kept them.
+func detached(t *testing.T, wasm []byte, before api.Module) {
+	out, report, err := rewrite.ModuleWith(wasm, rewrite.Options{Meter: true, Detach: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, true)
+	if err := w.loadWith("", out, report.Image); (err == nil) != (before != nil) {
+		t.Fatalf("detached: %v", err)
+	}
+	stayed := report.MergedSegments
+	if report.Image != nil {
+		for i, run := range report.Image {
+			if len(run.Bytes) == 0 || i > 0 && report.Image[i-1].Offset+uint32(len(report.Image[i-1].Bytes)) >= run.Offset {
+				t.Errorf("run %d is empty, or not beyond the one before", i)
+			}
+		}
+		stayed += len(report.Image)
+	}
+	if _, report, _ := rewrite.Module(wasm); stayed != report.MergedSegments {
+		t.Errorf("%d runs and segments, %d segments without detaching", stayed, report.MergedSegments)
+	}
+	if before == nil {
+		return
+	}
+	want, _ := before.Memory().Read(0, 65536)
+	if got, _ := w.modules[""].Memory().Read(0, 65536); !bytes.Equal(got, want) {
+		t.Error("different memory, detached")
 	}
 }
 
@@ -92,7 +127,7 @@ func TestNames(t *testing.T) {
 	if err == nil {
 		t.Fatal("no trap")
 	}
-	want := "wasm error: unreachable\nwasm stack trace:\n\tmod.inner()\n\tmod." + long[:512] + "()\n\tmod.$5()"
+	want := "wasm error: unreachable\nwasm stack trace:\n\tmod.inner()\n\tmod." + long[:512] + "()\n\tmod.$6()"
 	if err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
@@ -116,7 +151,7 @@ func TestNameSections(t *testing.T) {
 		"function name not UTF-8":    cat([]byte{1}, vec(cat([]byte{1}, uleb(0), str("\xff")))),
 		"descending":                 cat([]byte{1}, vec(cat([]byte{2}, uleb(1), str("b"), uleb(0), str("a")))),
 		"the same index twice":       cat([]byte{1}, vec(cat([]byte{2}, uleb(0), str("b"), uleb(0), str("a")))),
-		"index of our function":      cat([]byte{1}, vec(cat([]byte{1}, uleb(2), str("b")))),
+		"index of our function":      cat([]byte{1}, vec(cat([]byte{1}, uleb(4), str("b")))),
 		"locals":                     cat([]byte{2}, vec(cat([]byte{1, 0, 1, 0}, str("x")))),
 		"locals that end too early":  cat([]byte{2}, vec([]byte{1, 0, 9, 0})),
 		"just an ID":                 {1},
@@ -197,6 +232,7 @@ func TestReport(t *testing.T) {
 		},
 		Functions: 2, Globals: 2, DataSegments: 3, MergedSegments: 2, DataBytes: 9,
 		MutatesTables: true, PassiveSegments: true, HasStart: true, ModuleName: "mod",
+		Unrestorable: `exports no main function "_start"`,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -62,7 +62,7 @@ func (d *decoder) nameMap() {
 	}
 }
 
-// nameSection writes the names of functions in ascending order, with our two imports where they stand and our own
+// nameSection writes the names of functions in ascending order, with our imports where they stand and our own
 // functions behind all others. Names of locals are left out: stack traces don't show them, and wazero goes through
 // all of them for every function.
 func (w *writer) nameSection(dst []byte) []byte {
@@ -82,6 +82,7 @@ func (w *writer) nameSection(dst []byte) []byte {
 		if next <= w.m.importedFuncs && below > w.m.importedFuncs {
 			add(w.tick, []byte("gojinn."+TickImport))
 			add(w.overflow, []byte("gojinn."+StackImport))
+			add(w.exit, []byte("gojinn."+ExitImport))
 		}
 	}
 	c := w.m.names.funcs
@@ -89,7 +90,7 @@ func (w *writer) nameSection(dst []byte) []byte {
 		index, name := int64(c.u32()), c.name()
 		if index >= int64(next) && index < int64(len(w.m.funcs)) {
 			addImports(int(index) + 1)
-			add(w.funcIndex(uint32(index)), name)
+			add(w.moved(uint32(index)), name)
 			next = int(index) + 1
 		}
 	}

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ type Report struct {
 
 	// Functions, Globals and DataSegments count what the module itself defines, as it came.
 	Functions, Globals, DataSegments int
-	// MergedSegments counts the data segments of the rewritten module.
+	// MergedSegments counts the data segments of the rewritten module, those in Image not among them.
 	MergedSegments int
 	// CodeBytes is the size of the functions as they came, DataBytes that of the data.
 	CodeBytes, DataBytes int
@@ -28,6 +29,17 @@ type Report struct {
 
 	// MutatesTables: instructions that change tables or drop element segments occur.
 	MutatesTables bool
+	// State are the names under which all mutable globals are exported: first the module's own, in the order of their
+	// indices ("gojinn:global:0"), then those of this package. It is nil if Unrestorable says something.
+	State []string
+	// Unrestorable says why a sandbox of this module can't be put back into an earlier state by restoring its memory,
+	// its globals and its stack. The module is the subject: "changes its tables". It is "" if a sandbox can be restored.
+	Unrestorable string
+	// Image is what the active data segments put into memory, in ascending order, disjoint, and within the initial
+	// memory. It is nil without Options.Detach, and if the segments stayed in the module, because what they do is known
+	// only when it is instantiated. It is not nil, but may be empty, if the module has nothing of the kind any more.
+	Image []Run
+
 	// PassiveSegments: the module has passive data segments.
 	PassiveSegments bool
 	// HasStart: the module had a start section; its function is exported as StartExport.
@@ -74,10 +86,19 @@ func (w *writer) report() *Report {
 		DataSegments:   len(m.data),
 		MergedSegments: w.data.dataSegments(),
 		CodeBytes:      m.codeBytes(),
-		MutatesTables:  w.mutatesTables,
+		MutatesTables:  w.changesTables || w.dropsElems,
+		Unrestorable:   w.unrestorable,
 		HasStart:       m.start >= 0,
 		CompileTime:    time.Duration(w.compile),
 		ModuleName:     string(clip(m.names.module)),
+	}
+	if r.Unrestorable == "" {
+		for _, e := range slices.Concat(w.state, w.ownState()) {
+			r.State = append(r.State, e.name)
+		}
+	}
+	if w.data.detach {
+		r.Image = w.data.merged
 	}
 	if m.memory != nil {
 		r.Memory = &Limits{m.memory.min, m.memory.max, m.memory.hasMax}

@@ -39,7 +39,6 @@ type body struct {
 }
 
 // scanner walks functions.
-// scanner walks functions.
 type scanner struct {
 	w *writer
 	m *module
@@ -339,10 +338,10 @@ func (s *scanner) instructions() {
 			}
 			switch {
 			case code[start] == opTableSet:
-				s.w.mutatesTables = true
+				s.w.changesTables = true
 			case code[start] != opMisc || misc == miscTableSize:
 			default:
-				s.w.mutatesTables = true
+				s.w.changesTables = true
 				if s.w.options.Meter {
 					note(start, p, editCall, s.w.bulk(bulkOp{misc, x, y}))
 				}
@@ -389,6 +388,7 @@ func (s *scanner) instructions() {
 			to := s.w.data.index(x)
 			switch {
 			case misc == miscDataDrop:
+				s.w.dropsData = s.w.dropsData || !s.w.data.gone(x)
 				note(start, p, editDataDrop, to)
 			case !s.w.options.Meter:
 				note(start, p, editMemoryInit, to)
@@ -408,8 +408,12 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "element segment or table"+reasonIndex)
 				return
 			}
-			s.w.mutatesTables = true
-			if misc == miscTableInit && s.w.options.Meter {
+			if misc != miscTableInit {
+				s.w.dropsElems = true
+				break
+			}
+			s.w.changesTables = true
+			if s.w.options.Meter {
 				note(start, p, editCall, s.w.bulk(bulkOp{misc, x, y}))
 			}
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,13 +29,24 @@ func TestSpec(t *testing.T) {
 			t.Fatalf("no test scripts of %s in %s: %v", version, dir, err)
 		}
 		for _, file := range files {
-			t.Run(version+"/"+strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			name := version + "/" + strings.TrimSuffix(filepath.Base(file), ".json")
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				runScript(t, version, file)
+				runScript(t, version, file, rewrite.Options{Meter: true})
+			})
+			if !hasData.MatchString(name) {
+				continue
+			}
+			t.Run(name+" detached", func(t *testing.T) {
+				t.Parallel()
+				runScript(t, version, file, rewrite.Options{Meter: true, Detach: true})
 			})
 		}
 	}
 }
+
+// hasData matches the scripts in which data segments matter.
+var hasData = regexp.MustCompile("v2/(address|align|bulk|data|endianness|.*memory.*|linking|load|start|store)$")
 
 // wazeroDir is where the module cache keeps wazero's source.
 var wazeroDir = func() func(t testing.TB) string {
@@ -79,7 +91,7 @@ type value struct {
 	Value    json.RawMessage `json:"value"`
 }
 
-func runScript(t *testing.T, version, file string) {
+func runScript(t *testing.T, version, file string, options rewrite.Options) {
 	var s script
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -100,14 +112,14 @@ func runScript(t *testing.T, version, file string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, _, err := rewrite.Module(wasm)
+			out, report, err := rewrite.ModuleWith(wasm, options)
 			var refused *rewrite.Error
 			if errors.As(err, &refused) && refused.Kind != rewrite.Malformed {
 				t.Errorf("%s: %s: nothing in the specification is beyond our limits: %v", where, c.Filename, err)
 			}
 			got := err
 			if err == nil {
-				got = rewritten.load(c.Name, out)
+				got = rewritten.loadWith(c.Name, out, report.Image)
 			}
 			want := original.load(c.Name, wasm)
 			if (got == nil) != (want == nil) {

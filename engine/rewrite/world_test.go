@@ -30,11 +30,17 @@ type world struct {
 	empty     bool  // grant nothing, so that every check calls tick
 	most      int64 // that was paid between two ticks then
 	paced     int   // ticks on the way out of functions
+
+	exits       int    // calls of the exit import
+	exitReturns bool   // as it must not
+	atExit      func() // before it ends the call, if not nil
 }
 
 var (
 	errFuel  = errors.New("out of fuel")
 	errStack = errors.New("stack overflow")
+	errImage = errors.New("the image does not fit into the memory")
+	errExit  = errors.New("main has returned")
 )
 
 func newWorld(t testing.TB, rewritten bool) *world {
@@ -62,6 +68,14 @@ func newWorld(t testing.TB, rewritten bool) *world {
 	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(context.Context, api.Module, []uint64) {
 		panic(errStack)
 	}), nil, nil).Export(rewrite.StackImport)
+	host.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(context.Context, api.Module, []uint64) {
+		if w.atExit != nil {
+			w.atExit()
+		}
+		if w.exits++; !w.exitReturns {
+			panic(errExit)
+		}
+	}), nil, nil).Export(rewrite.ExitImport)
 	if _, err := host.Instantiate(w.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +131,11 @@ func (w *world) tick(_ context.Context, m api.Module, _ []uint64) {
 
 // load compiles and instantiates, runs the start function, and makes the module the latest one.
 func (w *world) load(name string, wasm []byte) (err error) {
+	return w.loadWith(name, wasm, nil)
+}
+
+// loadWith is load for a module whose data has been detached.
+func (w *world) loadWith(name string, wasm []byte, image []rewrite.Run) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -130,6 +149,11 @@ func (w *world) load(name string, wasm []byte) (err error) {
 	m, err := w.runtime.InstantiateModule(w.ctx, compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return err
+	}
+	for _, run := range image {
+		if !m.Memory().Write(run.Offset, run.Bytes) {
+			return errImage
+		}
 	}
 	if start := m.ExportedFunction(rewrite.StartExport); start != nil && !w.skipStart {
 		if _, err := start.Call(w.ctx); err != nil {
@@ -171,7 +195,7 @@ func (w *world) call(m api.Module, name string, args ...uint64) (results []uint6
 	}
 	results, err := f.Call(w.ctx, args...)
 	if err != nil {
-		for _, known := range []error{errFuel, errStack} {
+		for _, known := range []error{errFuel, errStack, errExit} {
 			if errors.Is(err, known) {
 				return nil, known
 			}
