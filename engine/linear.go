@@ -23,7 +23,7 @@ type linearMemory struct {
 // Allocate implements [experimental.MemoryAllocator]. Addresses are reserved up
 // to the function's limit, or the module's own maximum if that is lower.
 func (l *linearMemory) Allocate(_, max uint64) experimental.LinearMemory {
-	mapped, err := memory.Reserve(min(max, l.limit))
+	mapped, err := memory.Reserve(min(max, l.limit), nil)
 	if err != nil {
 		l.sandbox.finish(fmt.Errorf("%w: %w", ErrOverloaded, err))
 	}

@@ -13,7 +13,7 @@ const page = 65536
 
 func TestGrowKeepsContentsAndAddress(t *testing.T) {
 	t.Parallel()
-	l, err := Reserve(100 * page)
+	l, err := Reserve(100*page, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestGrowKeepsContentsAndAddress(t *testing.T) {
 
 func TestGrowBeyondReservation(t *testing.T) {
 	t.Parallel()
-	l, err := Reserve(2 * page)
+	l, err := Reserve(2*page, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,10 +58,10 @@ func TestGrowBeyondReservation(t *testing.T) {
 
 func TestReserveLimits(t *testing.T) {
 	t.Parallel()
-	if _, err := Reserve(MaxSize + 1); err == nil {
+	if _, err := Reserve(MaxSize+1, nil); err == nil {
 		t.Error("above 4 GiB: got no error")
 	}
-	empty, err := Reserve(0)
+	empty, err := Reserve(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestFreeGivesBack(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 500 {
-				l, err := Reserve(64 * page)
+				l, err := Reserve(64*page, nil)
 				if err != nil {
 					t.Error(err)
 					return
