@@ -52,8 +52,9 @@ type App struct {
 
 	started atomic.Bool
 
-	mu    sync.Mutex
-	names map[string]bool // of functions, as given out
+	mu     sync.Mutex
+	names  map[string]bool // of functions, as given out
+	starts []func()        // to be called when requests may come
 }
 
 // CaddyModule returns the Caddy module information.
@@ -217,11 +218,24 @@ func defaultCeiling() int64 {
 	return int64(least / 2)
 }
 
-// Start notes that requests may come. The engine works from the moment it is
-// provisioned.
+// Start notes that requests may come, and has sandboxes made that are to be
+// kept warm. The engine works from the moment it is provisioned.
 func (a *App) Start() error {
 	a.started.Store(true)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, start := range a.starts {
+		start()
+	}
 	return nil
+}
+
+// onStart has start called when requests may come. Before that no code of a
+// guest may run: the configuration may be refused yet, or only validated.
+func (a *App) onStart(start func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.starts = append(a.starts, start)
 }
 
 // Stop does nothing: calls that still run have the HTTP app's grace period.

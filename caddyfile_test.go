@@ -258,10 +258,18 @@ func TestDirectiveErrors(t *testing.T) {
 		{"concurrency: endless wait", "concurrency 5 wait off", []string{"concurrency: wait: can't be off"}},
 
 		{"idle_timeout", "idle_timeout 5s", []string{"idle_timeout: is not available yet"}},
-		{"warm", "warm 2", []string{"warm: is not available yet"}},
-		{"idle", "idle 30s", []string{"idle: is not available yet"}},
+		{"warm: nothing", "warm", []string{"warm: wrong number of arguments", "usage: warm <n>"}},
+		{"warm: word", "warm all", []string{`warm: "all" is not a whole number`}},
+		{"warm: off", "warm off", []string{"warm: can't be off"}},
+		{"warm: large", "warm 100001", []string{"warm: 100001 is outside 0 to 100000"}},
+		{"idle: nothing", "idle", []string{"idle: wrong number of arguments", "usage: idle <duration>"}},
+		{"idle: number", "idle 30", []string{`idle: "30" is not a duration`}},
+		{"idle: off", "idle off", []string{"idle: can't be off"}},
+		{"idle: negative", "idle -1s", []string{`idle: "-1s" is negative`}},
 		{"unload", "unload 5m", []string{"unload: is not available yet"}},
-		{"snapshot", "snapshot auto", []string{"snapshot: is not available yet"}},
+		{"snapshot: nothing", "snapshot", []string{"snapshot: wrong number of arguments", "usage: snapshot auto | on | off"}},
+		{"snapshot: word", "snapshot maybe", []string{`snapshot: "maybe" is not one of auto, on, off`}},
+		{"snapshot: two words", "snapshot on off", []string{"snapshot: wrong number of arguments"}},
 		{"check", "check /health", []string{"check: is not available yet"}},
 		{"script_root", "script_root /www", []string{"script_root: is not available yet"}},
 
@@ -295,8 +303,10 @@ func TestDirectiveErrors(t *testing.T) {
 
 func exampleOf(option string) string {
 	switch option {
-	case "timeout":
+	case "timeout", "idle":
 		return "1s"
+	case "snapshot":
+		return "auto"
 	case "memory", "max_request", "max_response", "max_log":
 		return "1MiB"
 	}
@@ -380,7 +390,7 @@ func TestGlobalOptionErrors(t *testing.T) {
 	}{
 		{"allow", "allow probe a", []string{`"allow" is not an option here; allowed are name, contract`}},
 		{"bad value", "timeout never", []string{`timeout: "never" is not a duration`}},
-		{"not yet", "warm 3", []string{"warm: is not available yet"}},
+		{"not yet", "unload 5m", []string{"unload: is not available yet"}},
 	}
 	for _, test := range inDefaults {
 		t.Run("defaults: "+test.name, func(t *testing.T) {

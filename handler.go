@@ -109,19 +109,29 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	program, function, err := h.load(ctx, app.key, path, engine.Options{
+	h.name = app.uniqueName(base)
+	made := engine.Options{
 		Args:        args,
 		Grants:      grants,
 		Limits:      options.limits(),
 		Concurrency: options.concurrency(),
-	})
+		Settled:     h.logStart,
+	}
+	options.keep(&made)
+	program, function, err := h.load(ctx, app.key, path, made)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
 	}
-	h.program, h.function, h.name = program, function, app.uniqueName(base)
+	h.program, h.function = program, function
+	app.onStart(function.Start)
 	live.add(h.name, function, program)
 	h.onCleanup(func() error { live.remove(h.name, function); return nil })
 	return nil
+}
+
+// logStart logs how the function's sandboxes get ready for their next call.
+func (h *Handler) logStart(kind, why string) {
+	h.logger.Info("start", zap.String("function", h.name), zap.String("kind", kind), zap.String("reason", printable(why)))
 }
 
 // gracePeriod is what the HTTP app gives to requests when it stops.

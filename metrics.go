@@ -49,7 +49,7 @@ var (
 	})
 
 	sandboxesDesc = prometheus.NewDesc("gojinn_sandboxes",
-		"Sandboxes at this moment, by what they do.", []string{"function", "state"}, nil)
+		"Sandboxes at this moment: serving a call, getting ready for the next, or waiting for it.", []string{"function", "state"}, nil)
 	memoryDesc = prometheus.NewDesc("gojinn_memory_bytes",
 		"Linear memory of the function's sandboxes at this moment.", []string{"function"}, nil)
 	programsDesc = prometheus.NewDesc("gojinn_programs",
@@ -128,13 +128,18 @@ func (l *liveFunctions) Collect(to chan<- prometheus.Metric) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for name, functions := range l.functions {
-		var running int
+		var states [3]int
 		var memory int64
 		for f := range functions {
-			running += f.Running()
+			running, restoring, parked := f.Sandboxes()
+			for i, n := range [...]int{running, restoring, parked} {
+				states[i] += n
+			}
 			memory += f.Memory()
 		}
-		to <- prometheus.MustNewConstMetric(sandboxesDesc, prometheus.GaugeValue, float64(running), name, "running")
+		for i, state := range [...]string{"running", "restoring", "parked"} {
+			to <- prometheus.MustNewConstMetric(sandboxesDesc, prometheus.GaugeValue, float64(states[i]), name, state)
+		}
 		to <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(memory), name)
 	}
 	to <- prometheus.MustNewConstMetric(programsDesc, prometheus.GaugeValue, float64(len(l.programs())), "loaded")

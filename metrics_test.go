@@ -62,12 +62,14 @@ func TestMetrics(t *testing.T) {
 		`gojinn_request_duration_seconds_bucket\{function="spin",le="1"\} 0`,
 		`gojinn_request_duration_seconds_bucket\{function="spin",le="\+Inf"\} 1`,
 		`gojinn_queue_duration_seconds_count\{function="ok"\} 2`,
-		`gojinn_starts_total\{function="ok",kind="fresh"\} 2`,
+		`gojinn_starts_total\{function="ok",kind="fresh"\} 1`,
+		`gojinn_starts_total\{function="ok",kind="late"\} 1`,
+		`gojinn_sandboxes\{function="ok",state="parked"\} 1`,
 		`gojinn_starts_total\{function="trap",kind="fresh"\} 1`,
 		`gojinn_fuel_total\{function="ok"\} [1-9]`,
 		`gojinn_fuel_total\{function="spin"\} [0-9.]+e\+0[6-9]`,
 		`gojinn_compile_duration_seconds_count [1-9]`,
-		`gojinn_memory_bytes\{function="spin"\} 0`,
+		`gojinn_memory_bytes\{function="spin"\} 65536`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want).MatchString(after) {
 			t.Errorf("missing %s in\n%s", want, grep(after, "gojinn_"))

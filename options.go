@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -61,6 +62,20 @@ type Options struct {
 	// Default: 4 for each CPU, with a queue of 64 for each CPU and a wait of 1s.
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
 
+	// How many sandboxes are kept ready for a call however long there is none. They
+	// are made when the configuration is loaded, at most as many as calls run at once.
+	// Default: 0.
+	Warm *Count `json:"warm,omitempty"`
+
+	// How long a sandbox that has served a call is kept ready for another. With 0 and
+	// without `warm`, every call gets a sandbox made for it. Default: `30s`.
+	Idle *Duration `json:"idle,omitempty"`
+
+	// Whether calls may begin where the program first reads its input, its start-up
+	// done once for all of them: `auto` if no call could tell or the program says that
+	// none minds, `on` in any case where it is possible, `off` never. Default: `auto`.
+	Snapshot string `json:"snapshot,omitempty"`
+
 	unavailable
 }
 
@@ -82,10 +97,7 @@ type Concurrency struct {
 // yet. Setting one is an error that says so.
 type unavailable struct {
 	IdleTimeout json.RawMessage `json:"idle_timeout,omitempty"`
-	Warm        json.RawMessage `json:"warm,omitempty"`
-	Idle        json.RawMessage `json:"idle,omitempty"`
 	Unload      json.RawMessage `json:"unload,omitempty"`
-	Snapshot    json.RawMessage `json:"snapshot,omitempty"`
 	Check       json.RawMessage `json:"check,omitempty"`
 	ScriptRoot  json.RawMessage `json:"script_root,omitempty"`
 }
@@ -98,6 +110,7 @@ const (
 	defaultMaxLog      = 64 << 10
 	defaultMaxFiles    = 64
 	defaultWait        = time.Second
+	defaultIdle        = 30 * time.Second
 
 	minMemory   = 64 << 10 // one page
 	maxMemory   = 4 << 30  // all that 32-bit addresses reach
@@ -179,10 +192,16 @@ var options = []option{
 			return err
 		},
 		func(o *Options) error { return o.Concurrency.check() }},
-	later("warm", "<n>", func(u *unavailable) *json.RawMessage { return &u.Warm }),
-	later("idle", "<duration>", func(u *unavailable) *json.RawMessage { return &u.Idle }),
+	{"warm", "<n>",
+		func(o *Options, args []string) error { return one(args, set(&o.Warm, parseCount)) },
+		func(o *Options) error { return within(o.Warm, 0, maxCalls) }},
+	{"idle", "<duration>",
+		func(o *Options, args []string) error { return one(args, set(&o.Idle, parseDuration)) },
+		func(o *Options) error { return within(o.Idle, 0, math.MaxInt64) }},
 	later("unload", "<duration>", func(u *unavailable) *json.RawMessage { return &u.Unload }),
-	later("snapshot", "auto | on | off", func(u *unavailable) *json.RawMessage { return &u.Snapshot }),
+	{"snapshot", "auto | on | off",
+		func(o *Options, args []string) error { return one(args, setText(&o.Snapshot)) },
+		func(o *Options) error { _, err := parseSnapshot(o.Snapshot); return err }},
 	later("check", "<path>", func(u *unavailable) *json.RawMessage { return &u.Check }),
 	later("script_root", "<guest dir>", func(u *unavailable) *json.RawMessage { return &u.ScriptRoot }),
 }
@@ -275,6 +294,18 @@ func checkContract(contract string) error {
 	return fmt.Errorf("%q is not one of json, stream, cgi", contract)
 }
 
+func parseSnapshot(text string) (engine.Snapshot, error) {
+	switch text {
+	case "", "auto":
+		return engine.SnapshotAuto, nil
+	case "on":
+		return engine.SnapshotOn, nil
+	case "off":
+		return engine.SnapshotOff, nil
+	}
+	return 0, fmt.Errorf("%q is not one of auto, on, off", text)
+}
+
 func checkArgs(args []string) error {
 	for _, arg := range args {
 		if strings.Contains(arg, "\x00") {
@@ -361,6 +392,11 @@ func (o Options) withDefaults(defaults Options) Options {
 	o.MaxLog = either(o.MaxLog, defaults.MaxLog)
 	o.MaxFiles = either(o.MaxFiles, defaults.MaxFiles)
 	o.Concurrency = either(o.Concurrency, defaults.Concurrency)
+	o.Warm = either(o.Warm, defaults.Warm)
+	o.Idle = either(o.Idle, defaults.Idle)
+	if o.Snapshot == "" {
+		o.Snapshot = defaults.Snapshot
+	}
 	return o
 }
 
@@ -389,6 +425,13 @@ func (o *Options) limits() engine.Limits {
 		Log:   o.maxLog() + 1,
 		Files: int(valueOr(o.MaxFiles, defaultMaxFiles)),
 	}
+}
+
+// keep adds to e how sandboxes are kept between calls.
+func (o *Options) keep(e *engine.Options) {
+	e.Idle = time.Duration(valueOr(o.Idle, Duration(defaultIdle)))
+	e.Warm = min(int(valueOr(o.Warm, 0)), e.Concurrency.Calls)
+	e.Snapshot, _ = parseSnapshot(o.Snapshot) // checked
 }
 
 func zeroOff[T ~int64](v T) T {

@@ -118,7 +118,7 @@ func TestProvisionErrors(t *testing.T) {
 		want                       []string
 	}{
 		{"option", "", good, `"timeout":0`, []string{"timeout: must be more than 0"}},
-		{"option not available yet", "", good, `"warm":3`, []string{"warm: is not available yet"}},
+		{"option not available yet", "", good, `"unload":"5m"`, []string{"unload: is not available yet"}},
 		{"contract not available yet", "", good, `"contract":"cgi"`, []string{"contract: cgi is not available yet"}},
 		{"unknown option", "", good, `"tiemout":"1s"`, []string{`unknown field "tiemout"`}},
 		{"option of another type", "", good, `"max_files":"many"`, []string{`"many" is not a whole number`}},
@@ -136,7 +136,9 @@ func TestProvisionErrors(t *testing.T) {
 		{"app option not available yet", `{"cache_size":"1GiB"}`, good, ``, []string{"cache_size: is not available yet"}},
 		{"app option unknown", `{"cachedir":"x"}`, good, ``, []string{`unknown field "cachedir"`}},
 		{"default", `{"defaults":{"timeout":"0s"}}`, good, ``, []string{"defaults: timeout: must be more than 0"}},
-		{"default not available yet", `{"defaults":{"idle":"1s"}}`, good, ``, []string{"defaults: idle: is not available yet"}},
+		{"snapshot", "", good, `"snapshot":"maybe"`, []string{`snapshot: "maybe" is not one of auto, on, off`}},
+		{"warm", "", good, `"warm":"off"`, []string{"warm: can't be off"}},
+		{"default not available yet", `{"defaults":{"unload":"1s"}}`, good, ``, []string{"defaults: unload: is not available yet"}},
 		{"default allow", `{"defaults":{"allow":[]}}`, good, ``, []string{`unknown field "allow"`}},
 		{"cache directory open to others", `{"cache_dir":"` + open + `"}`, good, ``, []string{open, "want 0700"}},
 		{"cache directory is a file", `{"cache_dir":"` + good + `"}`, good, ``, []string{good, "not a directory"}},

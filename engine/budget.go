@@ -10,8 +10,9 @@ import (
 // what the operating system has made resident, so that a promise once given
 // can be kept. Safe for concurrent use. The zero value has no ceiling.
 type Budget struct {
-	limit int64 // 0: none
-	used  atomic.Int64
+	limit   int64 // 0: none
+	used    atomic.Int64
+	reclaim func(n int64) bool // frees at least some of n bytes that are kept for later, if it can; nil: nothing is
 }
 
 // NewBudget returns a budget of limit bytes; 0 means no ceiling.
@@ -22,7 +23,10 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 func (b *Budget) Reserve(n int64) error {
 	for {
 		used := b.used.Load()
-		if b.limit > 0 && n > b.limit-used {
+		if more := n - (b.limit - used); b.limit > 0 && more > 0 {
+			if b.reclaim != nil && b.reclaim(more) {
+				continue
+			}
 			return fmt.Errorf("%w: %d of %d bytes shared by all functions are in use, %d more were needed",
 				ErrOverloaded, used, b.limit, n)
 		}
@@ -31,6 +35,9 @@ func (b *Budget) Reserve(n int64) error {
 		}
 	}
 }
+
+// Take takes n bytes whatever the ceiling: what is in use already.
+func (b *Budget) Take(n int64) { b.used.Add(n) }
 
 // Release gives back n bytes that Reserve had granted.
 func (b *Budget) Release(n int64) { b.used.Add(-n) }

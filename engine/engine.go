@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -48,9 +49,13 @@ type Engine struct {
 	budget   *Budget
 	compiler chan struct{} // a token for each compilation under way
 
-	mu       sync.Mutex
-	programs map[programKey]*loading // being compiled or in use; Close of the last user removes one
-	closed   bool
+	unrestorable string            // why no sandbox can be used twice; empty: they can
+	differs      func(what string) // is told of sandboxes that are not again what they were; nil: nobody looks
+
+	mu        sync.Mutex
+	programs  map[programKey]*loading // being compiled or in use; Close of the last user removes one
+	functions map[*Function]struct{}  // that are not closed
+	closed    bool
 }
 
 // New returns an engine. Close it when no call is running any more.
@@ -59,10 +64,12 @@ func New(config Config) (*Engine, error) {
 		config.Compilers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	e := &Engine{
-		budget:   NewBudget(config.Memory),
-		compiler: make(chan struct{}, config.Compilers),
-		programs: make(map[programKey]*loading),
+		budget:    NewBudget(config.Memory),
+		compiler:  make(chan struct{}, config.Compilers),
+		programs:  make(map[programKey]*loading),
+		functions: make(map[*Function]struct{}),
 	}
+	e.budget.reclaim = e.reclaim
 	// Neither close-on-context-done nor a memory limit: the one costs more than
 	// our own metering and stops less, the other is the sandbox's own.
 	settings := wazero.NewRuntimeConfig().
@@ -148,4 +155,52 @@ func (e *Engine) compile(wasm []byte) (code wazero.CompiledModule, err error) {
 // full or read-only disk by the operating system's error.
 func isCacheFault(err error) bool {
 	return strings.Contains(err.Error(), "compilationcache:") || isPathError(err)
+}
+
+// add makes f one of the functions whose idle sandboxes are freed when memory is
+// short.
+func (e *Engine) add(f *Function) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return fmt.Errorf("%w: the engine is closed", ErrLoad)
+	}
+	e.functions[f] = struct{}{}
+	return nil
+}
+
+func (e *Engine) remove(f *Function) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.functions, f)
+}
+
+// reclaim frees parked sandboxes, those that have been idle longest first,
+// until n bytes have come back to the budget. It is false if there was none.
+func (e *Engine) reclaim(n int64) (some bool) {
+	for n > 0 {
+		f := e.idlest()
+		if f == nil {
+			return some
+		}
+		if bytes, ok := f.pool.evict(); ok {
+			n -= bytes
+			some = true
+		}
+	}
+	return some
+}
+
+// idlest returns the function with the sandbox that has been idle longest, or nil.
+func (e *Engine) idlest() (f *Function) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var first time.Time
+	for candidate := range e.functions {
+		since, ok := candidate.pool.idleSince()
+		if ok && (f == nil || since.Before(first)) {
+			f, first = candidate, since
+		}
+	}
+	return f
 }

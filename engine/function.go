@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +41,31 @@ type Options struct {
 	Grants      Grants
 	Limits      Limits
 	Concurrency Concurrency
+
+	// Idle is how long a sandbox that has served a call is kept for another one.
+	// 0: it is not, unless Warm says so.
+	Idle time.Duration
+	// Warm is how many sandboxes are kept however long they are idle.
+	Warm     int
+	Snapshot Snapshot
+	// Settled, if not nil, is told how sandboxes get ready for their next call, one
+	// of StartSnapshot, StartReset and StartLate, and why: when the first has come that
+	// far, and when it changes. It must be quick and safe for concurrent use.
+	Settled func(kind, why string)
 }
+
+// Snapshot says whether calls may share what the program did before its first read
+// of standard input.
+type Snapshot int
+
+const (
+	// SnapshotAuto lets them if no call could tell, or the program says so.
+	SnapshotAuto Snapshot = iota
+	// SnapshotOn lets them even if they see the same random numbers and the same time.
+	SnapshotOn
+	// SnapshotOff starts the program again for every call.
+	SnapshotOff
+)
 
 // Function is a program with everything its calls may know and use. Safe for
 // concurrent use.
@@ -50,7 +75,11 @@ type Function struct {
 	options Options
 	tree    *vfs.Tree // what is mounted where; every call takes a view of it
 	pool    *pool
+	start   starts
 	memory  atomic.Int64 // bytes of linear memory in its sandboxes
+
+	args, env []string // of every call
+	resolves  bool     // unless they have to be resolved for each
 }
 
 // Receipt is what a call took.
@@ -59,11 +88,8 @@ type Receipt struct {
 	Duration time.Duration // from having a sandbox to the end
 	Fuel     int64         // instructions executed; see [Limits.Fuel]
 	Memory   int64         // bytes of linear memory at the end, which is the most it had
-	Start    string        // how the sandbox came to be: StartFresh; empty if there was none
+	Start    string        // how the sandbox came to be: StartFresh and so on; empty if there was none
 }
-
-// StartFresh is the [Receipt.Start] of a call whose sandbox was made for it.
-const StartFresh = "fresh"
 
 // Function makes a function of the program. It keeps copies of what it is
 // given. Close it before the program. A program that can't run within the
@@ -83,21 +109,104 @@ func (p *Program) Function(options Options) (*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Function{engine: p.engine, program: p, options: options, tree: tree, pool: newPool(options.Concurrency)}, nil
+	f := &Function{engine: p.engine, program: p, options: options, tree: tree, pool: newPool(options)}
+	f.start.tell = options.Settled
+	if f.resolves = options.resolves(); f.resolves {
+		f.start.failed(&effectError{"its arguments or variables are the call's"})
+	} else {
+		f.args, f.env = options.strings(context.Background())
+	}
+	if p.unrestorable != "" {
+		f.start.settled(StartFresh, p.unrestorable)
+	}
+	return f, p.engine.add(f)
+}
+
+// resolves tells whether arguments or variables are another for every call.
+func (o *Options) resolves() bool {
+	for _, arg := range o.Args {
+		if arg.Resolve != nil {
+			return true
+		}
+	}
+	for _, v := range o.Grants.env {
+		if v.value.Resolve != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// strings are the arguments and the environment that a program gets.
+func (o *Options) strings(ctx context.Context) (args, env []string) {
+	for _, arg := range o.Args {
+		args = append(args, cString(arg.of(ctx)))
+	}
+	for _, v := range o.Grants.env {
+		env = append(env, v.name+"="+cString(v.value.of(ctx)))
+	}
+	return args, env
+}
+
+// cString ends a string where guests see its end. Request placeholders may
+// bring NULs.
+func cString(s string) string {
+	s, _, _ = strings.Cut(s, "\x00")
+	return s
+}
+
+// keeps tells whether its sandboxes are kept for another call.
+func (f *Function) keeps() bool {
+	return f.program.unrestorable == "" && (f.options.Idle > 0 || f.options.Warm > 0)
 }
 
 // Close ends the calls that are still running or waiting, as canceled, and
 // returns when the last has ended. Calling it again does nothing.
 func (f *Function) Close() error {
+	f.engine.remove(f)
 	f.pool.close()
 	return nil
 }
 
+// Start makes the sandboxes that are to be kept warm, in the background.
+// Calls need not wait for it.
+func (f *Function) Start() {
+	if f.keeps() && f.options.Warm > 0 && f.pool.enter() == nil {
+		go f.fill()
+	}
+}
+
+// fill makes sandboxes until as many are parked as are to be kept warm.
+func (f *Function) fill() {
+	defer f.pool.leave()
+	for f.pool.parked() < f.options.Warm && f.pool.closing.Err() == nil {
+		s, err := newSandbox(f.pool.closing, f)
+		if err != nil {
+			return // a call will be told
+		}
+		if !s.prepare() || !f.pool.put(s) {
+			s.close()
+			return
+		}
+	}
+}
+
+// StartKind is how its sandboxes get ready for their next call, and why; see
+// [Options.Settled]. Both are empty as long as that is not known.
+func (f *Function) StartKind() (kind, why string) { return f.start.is() }
+
 // Program is what the function was made of.
 func (f *Function) Program() *Program { return f.program }
 
+// Sandboxes counts its sandboxes at this moment: those that serve calls, those
+// that get ready for another, and those that are.
+func (f *Function) Sandboxes() (running, restoring, parked int) { return f.pool.count() }
+
 // Running is the number of calls that have a sandbox at this moment.
-func (f *Function) Running() int { return f.pool.running() }
+func (f *Function) Running() int {
+	running, _, _ := f.Sandboxes()
+	return running
+}
 
 // Memory is how many bytes of linear memory its sandboxes have at this moment.
 func (f *Function) Memory() int64 { return f.memory.Load() }
@@ -113,16 +222,36 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 	if err != nil {
 		return Receipt{Queue: queued}, err
 	}
-	defer f.pool.release()
-
-	s, err := newSandbox(ctx, f)
-	if err != nil {
-		return Receipt{Queue: queued}, err
+	s := f.pool.take(ctx)
+	if s == nil {
+		if s, err = newSandbox(ctx, f); err != nil {
+			f.pool.release()
+			f.pool.leave()
+			return Receipt{Queue: queued}, err
+		}
 	}
-	defer s.close()
 	receipt, err := s.run(ctx, in, out, log)
 	receipt.Queue = queued
+	renew := f.keeps() && f.pool.renewing()
+	f.pool.release()
+	go f.renew(s, renew) // while the answer is handed on
 	return receipt, err
+}
+
+// renew makes a sandbox ready for another call if it is to be, or frees it.
+func (f *Function) renew(s *Sandbox, renew bool) {
+	defer f.pool.leave()
+	if renew {
+		if !s.renew() {
+			s.close()
+			f.pool.renewed(nil)
+			return
+		}
+		if f.pool.renewed(s) {
+			return
+		}
+	}
+	s.close()
 }
 
 const pageSize = 65536

@@ -98,9 +98,7 @@ func TestCallsEndWithTheirCaller(t *testing.T) {
 			if err := <-ended; !errors.Is(err, ErrCanceled) || !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, want ErrCanceled", err)
 			}
-			if f.Running() != 0 || f.Memory() != 0 {
-				t.Errorf("got %d running, %d bytes at the end", f.Running(), f.Memory())
-			}
+			waitFor(t, func() bool { return f.Running() == 0 && f.Memory() == 0 })
 		})
 	}
 }
@@ -240,7 +238,5 @@ func TestNothingIsLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
 	round(60)
 	waitFor(t, func() bool { return runtime.NumGoroutine() <= before })
-	if used := e.Budget().Used(); used != 0 {
-		t.Errorf("%d bytes are still reserved", used)
-	}
+	nothingReserved(t, e)
 }

@@ -80,6 +80,9 @@ func (g *Grants) Mount(guestPath string, fs vfs.FS) error {
 // tree is the file tree that the grants make.
 func (g *Grants) tree() (*vfs.Tree, error) {
 	tree := vfs.NewTree()
+	if err := tree.Mount(snapshotPath, snapshotDevice); err != nil {
+		return nil, err
+	}
 	for _, m := range g.mounts {
 		if err := tree.Mount(m.path, m.fs); err != nil {
 			return nil, err

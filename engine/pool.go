@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,8 @@ type Concurrency struct {
 	Wait  time.Duration // longest wait for a turn; 0: not limited
 }
 
-// pool admits calls to the sandboxes of one function. Safe for concurrent use.
+// pool admits calls to the sandboxes of one function, and keeps those that wait
+// for the next. Safe for concurrent use.
 type pool struct {
 	limit   Concurrency
 	slots   chan struct{} // a token for each running call; nil: no bound
@@ -24,23 +26,176 @@ type pool struct {
 	closing context.Context // ends when the function is closed, and all its calls with it
 	end     context.CancelFunc
 
-	mu     sync.Mutex
-	calls  int           // that have a turn, or wait for one
-	closed chan struct{} // nil until closed; then closed by the last call
+	idle time.Duration
+	warm int
+
+	mu        sync.Mutex
+	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed
+	closed    chan struct{}   // nil until closed; then closed by the last call
+	ready     []*Sandbox      // longest parked first
+	restoring int             // sandboxes that are being renewed
+	awaiting  []chan *Sandbox // calls that wait for one of those, never more than there are
+	timer     *time.Timer     // frees those that have been idle for too long; nil: none runs
 }
 
-func newPool(limit Concurrency) *pool {
-	p := &pool{limit: limit}
+func newPool(options Options) *pool {
+	p := &pool{limit: options.Concurrency, idle: options.Idle, warm: options.Warm}
 	p.closing, p.end = context.WithCancel(context.Background())
-	if limit.Calls > 0 {
-		p.slots = make(chan struct{}, limit.Calls)
+	if p.limit.Calls > 0 {
+		p.slots = make(chan struct{}, p.limit.Calls)
 	}
 	return p
 }
 
+// patience is how long a call waits for a sandbox that is being renewed before
+// it has one made: about as long as that takes for a large program.
+const patience = 2 * time.Millisecond
+
+// take returns a sandbox that is ready for a call, or nil if one has to be made.
+// It waits a moment for one that is being renewed.
+func (p *pool) take(ctx context.Context) *Sandbox {
+	p.mu.Lock()
+	if n := len(p.ready); n > 0 {
+		// The one that was parked last: the most of it is in the processor's caches.
+		s := p.ready[n-1]
+		p.ready[n-1] = nil
+		p.ready = p.ready[:n-1]
+		p.mu.Unlock()
+		return s
+	}
+	if len(p.awaiting) >= p.restoring {
+		p.mu.Unlock()
+		return nil
+	}
+	renewed := make(chan *Sandbox, 1)
+	p.awaiting = append(p.awaiting, renewed)
+	p.mu.Unlock()
+
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case s := <-renewed:
+		return s
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.awaiting, renewed); i >= 0 {
+		p.awaiting = slices.Delete(p.awaiting, i, i+1)
+		return nil
+	}
+	return <-renewed // it came just now
+}
+
+// renewing notes that a sandbox is being made ready for another call. It is
+// false if there are so many that it is to be freed.
+func (p *pool) renewing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed != nil || p.limit.Calls > 0 && p.restoring >= p.limit.Calls {
+		return false
+	}
+	p.restoring++
+	return true
+}
+
+// renewed follows renewing: s is ready, or nil if it has been freed. It is false if
+// s is not needed.
+func (p *pool) renewed(s *Sandbox) bool {
+	p.mu.Lock()
+	p.restoring--
+	var next chan *Sandbox
+	if len(p.awaiting) > 0 && (s != nil || len(p.awaiting) > p.restoring) {
+		next = p.awaiting[0]
+		p.awaiting = slices.Delete(p.awaiting, 0, 1)
+	}
+	p.mu.Unlock()
+	if next != nil {
+		next <- s
+		return true
+	}
+	return s != nil && p.put(s)
+}
+
+// put parks a sandbox. It is false if that has to be closed instead.
+func (p *pool) put(s *Sandbox) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed != nil || p.limit.Calls > 0 && len(p.ready) >= max(p.limit.Calls, p.warm) || p.idle <= 0 && len(p.ready) >= p.warm {
+		return false
+	}
+	s.since = time.Now()
+	p.ready = append(p.ready, s)
+	p.schedule()
+	return true
+}
+
+// schedule starts the timer for the sandbox that has been parked longest, if
+// it is not to be kept warm. mu is held.
+func (p *pool) schedule() {
+	if p.timer == nil && len(p.ready) > p.warm {
+		p.timer = time.AfterFunc(max(0, time.Until(p.ready[0].since.Add(p.idle))), p.expire)
+	}
+}
+
+// expire frees the sandboxes that have been idle for too long.
+func (p *pool) expire() {
+	p.mu.Lock()
+	p.timer = nil
+	var old []*Sandbox
+	for len(p.ready) > p.warm && time.Since(p.ready[0].since) >= p.idle {
+		old = append(old, p.oldest())
+	}
+	p.schedule()
+	p.mu.Unlock()
+	for _, s := range old {
+		s.close()
+	}
+}
+
+// oldest takes out the sandbox that has been parked longest. mu is held.
+func (p *pool) oldest() *Sandbox {
+	s := p.ready[0]
+	p.ready = slices.Delete(p.ready, 0, 1)
+	return s
+}
+
+// evict frees the sandbox that has been parked longest. It returns how many bytes
+// that gave back to the budget, and is false if none is parked.
+func (p *pool) evict() (bytes int64, ok bool) {
+	p.mu.Lock()
+	if len(p.ready) == 0 {
+		p.mu.Unlock()
+		return 0, false
+	}
+	s := p.oldest()
+	p.mu.Unlock()
+	bytes = s.memory.reserved
+	s.close()
+	return bytes, true
+}
+
+// parked is the number of sandboxes that wait for a call, and idleSince when the one
+// that waits longest began to.
+func (p *pool) parked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ready)
+}
+
+func (p *pool) idleSince() (since time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.ready) == 0 {
+		return time.Time{}, false
+	}
+	return p.ready[0].since, true
+}
+
 // acquire takes a turn, waiting for one if there is room in the queue. It
 // returns how long it waited. Every acquire without an error is to be
-// followed by one release.
+// followed by one release, and then one leave.
 func (p *pool) acquire(ctx context.Context) (queued time.Duration, err error) {
 	if err := p.enter(); err != nil {
 		return 0, err
@@ -90,6 +245,15 @@ func (p *pool) close() {
 	p.mu.Unlock()
 	p.end()
 	<-p.closed
+	for more := true; more; {
+		_, more = p.evict()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
 }
 
 var errClosed = fmt.Errorf("%w: the function is closed", ErrCanceled)
@@ -120,16 +284,16 @@ func (p *pool) queue(ctx context.Context) (time.Duration, error) {
 	}
 }
 
+// release ends a turn. Its sandbox may have yet to be renewed; leave follows then.
 func (p *pool) release() {
 	if p.slots != nil {
 		<-p.slots
 	}
-	p.leave()
 }
 
-// running is the number of calls that have a turn.
-func (p *pool) running() int {
+// count counts the sandboxes that serve a call, are made ready for another, or are.
+func (p *pool) count() (running, restoring, parked int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, p.calls-int(p.waiting.Load()))
+	return max(0, p.calls-int(p.waiting.Load())-p.restoring), p.restoring, len(p.ready)
 }

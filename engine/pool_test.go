@@ -11,7 +11,7 @@ import (
 
 func TestPoolQueue(t *testing.T) {
 	t.Parallel()
-	p := newPool(Concurrency{Calls: 1, Queue: 1, Wait: time.Hour})
+	p := newPool(Options{Concurrency: Concurrency{Calls: 1, Queue: 1, Wait: time.Hour}})
 	if _, err := p.acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +32,7 @@ func TestPoolQueue(t *testing.T) {
 	default:
 	}
 	p.release()
+	p.leave()
 	if err := <-second; err != nil {
 		t.Errorf("after a release: got %v", err)
 	}
@@ -57,7 +58,7 @@ func TestPoolEndsOfWaiting(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPool(test.limit)
+			p := newPool(Options{Concurrency: test.limit})
 			if _, err := p.acquire(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -65,6 +66,7 @@ func TestPoolEndsOfWaiting(t *testing.T) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 			p.release()
+			p.leave()
 			if waiting, running := p.waiting.Load(), p.running(); waiting != 0 || running != 0 {
 				t.Errorf("got %d waiting, %d running, want none", waiting, running)
 			}
@@ -74,7 +76,7 @@ func TestPoolEndsOfWaiting(t *testing.T) {
 
 func TestPoolHammer(t *testing.T) {
 	t.Parallel()
-	p := newPool(Concurrency{Calls: 3, Queue: 20, Wait: 10 * time.Millisecond})
+	p := newPool(Options{Concurrency: Concurrency{Calls: 3, Queue: 20, Wait: 10 * time.Millisecond}})
 	var running, most, served atomic.Int64
 	var all sync.WaitGroup
 	for range 16 {
@@ -89,6 +91,7 @@ func TestPoolHammer(t *testing.T) {
 				served.Add(1)
 				running.Add(-1)
 				p.release()
+				p.leave()
 			}
 		})
 	}
@@ -145,7 +148,7 @@ func TestBudgetHammer(t *testing.T) {
 }
 
 // waitFor waits until a goroutine of the test has come to a certain point.
-func waitFor(t *testing.T, done func() bool) {
+func waitFor(t testing.TB, done func() bool) {
 	t.Helper()
 	for range 10_000 {
 		if done() {
@@ -154,4 +157,9 @@ func waitFor(t *testing.T, done func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Fatal("it never happened")
+}
+
+func (p *pool) running() int {
+	n, _, _ := p.count()
+	return n
 }

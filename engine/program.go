@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/gojinn/gojinn/engine/memory"
 	"github.com/gojinn/gojinn/engine/rewrite"
 )
 
@@ -20,9 +22,31 @@ type Program struct {
 	engine *Engine
 	digest string
 	report *rewrite.Report
+	image  *memory.Image // what its memories start with
 	code   wazero.CompiledModule
+	weight int64         // bytes of the budget
 	took   time.Duration // to rewrite and compile
 	leave  func()        // gives up one use
+
+	unrestorable string // why its sandboxes serve one call each; empty: they need not
+
+	once    sync.Once
+	initial struct { // what its sandboxes are right after they are instantiated
+		globals []uint64
+		digest  digest
+	}
+}
+
+// remember takes from the first sandbox of the program, not yet run, what
+// others are taken back to.
+func (p *Program) remember(s *Sandbox) {
+	if p.unrestorable != "" {
+		return
+	}
+	p.once.Do(func() {
+		p.initial.globals = s.getGlobals()
+		p.initial.digest = s.digest()
+	})
 }
 
 // programKey tells programs apart: the bytes, and how they are rewritten.
@@ -46,7 +70,7 @@ type loading struct {
 // [ErrLoad], most of them a [*ModuleError]. Close the program when no function
 // made of it is left.
 func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Program, error) {
-	return e.compileWith(ctx, wasm, rewrite.Options{Meter: metering != "off"})
+	return e.compileWith(ctx, wasm, rewrite.Options{Meter: metering != "off", Detach: true})
 }
 
 // metering is "off" in a binary that was linked to measure what metering costs
@@ -108,8 +132,7 @@ func (e *Engine) leave(key programKey, l *loading) {
 	}
 	delete(e.programs, key)
 	if l.program != nil {
-		// It drops references only and has no error to give.
-		_ = guarded("closing", func() error { return l.program.code.Close(context.Background()) })
+		l.program.free()
 	}
 }
 
@@ -123,7 +146,11 @@ func (e *Engine) load(key programKey, wasm []byte) (*Program, error) {
 	if err := checkModule(report); err != nil {
 		return nil, err
 	}
-	code, err := e.compile(rewritten)
+	p := &Program{engine: e, digest: hex.EncodeToString(key.digest[:]), report: report, unrestorable: report.Unrestorable}
+	if p.unrestorable == "" {
+		p.unrestorable = e.unrestorable
+	}
+	p.code, err = e.compile(rewritten)
 	var host *HostError
 	switch {
 	case errors.As(err, &host):
@@ -131,13 +158,38 @@ func (e *Engine) load(key programKey, wasm []byte) (*Program, error) {
 	case err != nil:
 		return nil, &ModuleError{err.Error()}
 	}
-	return &Program{
-		engine: e,
-		digest: hex.EncodeToString(key.digest[:]),
-		report: report,
-		code:   code,
-		took:   time.Since(start),
-	}, nil
+	if p.image, err = imageOf(report); err != nil {
+		p.free()
+		return nil, fmt.Errorf("%w: %w", ErrLoad, err)
+	}
+	p.weight = p.image.Bytes() + codeBytes(report)
+	e.budget.Take(p.weight)
+	p.took = time.Since(start)
+	return p, nil
+}
+
+// imageOf makes the initial memory of the report's data, which it forgets.
+func imageOf(report *rewrite.Report) (*memory.Image, error) {
+	var runs []memory.Run
+	for _, r := range report.Image {
+		runs = append(runs, memory.Run{Offset: uint64(r.Offset), Bytes: r.Bytes})
+	}
+	report.Image = nil
+	return memory.NewImage(uint64(report.Memory.Min)*pageSize, runs)
+}
+
+// codeBytes estimates how much memory the machine code takes, which wazero
+// doesn't say: four times the bytecode's size, and up to five.
+func codeBytes(report *rewrite.Report) int64 { return int64(report.CodeBytes) * 9 / 2 }
+
+// free gives up the code and the image.
+func (p *Program) free() {
+	// It drops references only and has no error to give.
+	_ = guarded("closing", func() error { return p.code.Close(context.Background()) })
+	if p.image != nil {
+		_ = p.image.Close() // nothing is left to be written
+	}
+	p.engine.budget.Release(p.weight)
 }
 
 // Digest is the SHA-256 of the module as it was given, in hexadecimal.

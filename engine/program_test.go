@@ -308,7 +308,5 @@ func TestSharedCeiling(t *testing.T) {
 	if _, err := f.Run(t.Context(), strings.NewReader(""), io.Discard, io.Discard); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("starting above the shared ceiling: got %v, want ErrOverloaded", err)
 	}
-	if used := e.Budget().Used(); used != 0 {
-		t.Errorf("%d bytes are still reserved", used)
-	}
+	nothingReserved(t, e)
 }

@@ -38,12 +38,34 @@ type Sandbox struct {
 	memory   *linearMemory
 	fuel     api.MutableGlobal // lowered by the guest as it runs, which calls tick below zero; nil without metering
 
+	guest  *coroutine   // in which all code of the guest runs
+	entry  api.Function // how it is entered
+	at     place        // where it is while the coroutine is paused
+	result error        // how the guest was left; only at atEnd
+
+	kind    string              // how the sandbox came to where it is: the next call's [Receipt.Start]
+	globals []api.MutableGlobal // nil until they are needed
+	kept    *checkpoint         // what it goes back to after a call; nil: to the very start
+	leaving bool                // the guest is to be left, wherever it is
+	calls   int                 // it has served
+	since   time.Time           // when it was parked; the pool's
+
 	ctx      context.Context // the caller's, for the length of a call
 	deadline time.Time       // zero: none
 	granted  int64           // fuel put into the global in this call
 	slices   int             // of fuel, since the guest last let others go first
 	end      error           // how the host decided that the call ends; nil: it has not
 }
+
+// place is where a guest is.
+type place int
+
+const (
+	atStart place = iota // it has not been entered; memory and globals are as in the module
+	atRead               // in its first read of standard input, which waits for a call
+	atExit               // in the host function that ended it
+	atEnd                // it has been left, in whatever state
+)
 
 // instanceConfig: anonymous, since named instances are one of a kind in the
 // store, and with nothing started, since the sandbox enters the guest itself.
@@ -53,7 +75,8 @@ var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().
 
 // newSandbox instantiates f's program. No code of the guest has run yet.
 func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
-	s := &Sandbox{function: f}
+	s := &Sandbox{function: f, kind: StartFresh}
+	s.guest = newCoroutine(s.live)
 	s.memory = &linearMemory{budget: f.engine.budget, limit: uint64(f.options.Limits.Memory), sandbox: s}
 	err := guarded("instantiating", func() (err error) {
 		ctx = experimental.WithMemoryAllocator(ctx, s.memory)
@@ -68,11 +91,15 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 		return nil, err
 	}
 	s.fuel, _ = s.module.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
+	s.entry = s.module.ExportedFunction(rewrite.EnterExport)
+	f.program.remember(s)
 	return s, nil
 }
 
 // close frees everything. The sandbox can't be used after it.
 func (s *Sandbox) close() {
+	s.leaving = true
+	s.guest.end()
 	if s.module != nil {
 		// Its only errors are those of a file table that is never used.
 		_ = guarded("closing", func() error { return s.module.Close(context.Background()) })
@@ -80,16 +107,42 @@ func (s *Sandbox) close() {
 	s.memory.Free()
 }
 
-// run answers one call.
+// live is the life of the guest: it is entered again and again, every time from
+// the start, until the sandbox is closed.
+func (s *Sandbox) live() {
+	ctx := &callContext{snapshotting, s}
+	for more := true; more; more = s.guest.pause() {
+		s.result = guarded("running", func() error { return s.entry.CallWithStack(ctx, nil) })
+		s.at = atEnd
+	}
+}
+
+// begin sets what bounds the guest until it parks or ends.
+func (s *Sandbox) begin(ctx context.Context, now time.Time) {
+	s.ctx, s.deadline, s.end = ctx, time.Time{}, nil
+	if limit := s.function.options.Limits.Timeout; limit > 0 {
+		s.deadline = now.Add(limit)
+	}
+	s.life = &lifetime{startup: &s.startup, parent: ctx, deadline: s.deadline, closing: s.function.pool.closing}
+	s.granted, s.slices = 0, 0
+	if s.fuel != nil {
+		s.fuel.Set(0)
+	}
+	s.memory.refused = false
+}
+
+// run answers one call: from its start, or from where the guest waits for it.
 func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Receipt, error) {
 	limits := &s.function.options.Limits
 	start := time.Now()
-	s.ctx = ctx
-	if limits.Timeout > 0 {
-		s.deadline = start.Add(limits.Timeout)
+	s.begin(ctx, start)
+	if s.at == atStart {
+		s.boot(s, false)
 	}
-	s.process.begin(s, in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
-	err := s.ending(s.enter())
+	s.attach(in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
+	s.guest.resume()
+	s.calls++
+	err := s.ending()
 	if errFiles := s.process.finish(err == nil); err == nil {
 		err = errFiles
 	}
@@ -97,28 +150,47 @@ func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Re
 		Duration: time.Since(start),
 		Fuel:     s.used(),
 		Memory:   int64(s.memory.Size()),
-		Start:    StartFresh,
+		Start:    s.kind,
 	}, err
 }
 
-// enter runs the guest's start-up code and then its main function, until it
-// returns, traps, or a host function ends the call.
-func (s *Sandbox) enter() error {
-	ctx := &callContext{s.ctx, s}
-	for _, name := range [...]string{rewrite.StartExport, startFunction} {
-		f := s.module.ExportedFunction(name)
-		if f == nil {
-			continue
-		}
-		if err := guarded("running", func() error { return f.CallWithStack(ctx, nil) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// park keeps the guest where it is until there is a call. A start ahead of its
+// call has come to its end here.
+func (s *Sandbox) park() {
+	s.parked = time.Now()
+	s.settle()
+	s.at = atRead
+	s.pause()
 }
 
+// exit keeps the guest where it is until its answer has been handed on. Then it
+// goes back to where it parked, or is left.
+func (s *Sandbox) exit(code uint32) {
+	if s.startup.ahead {
+		s.effect("it ends without reading its standard input")
+	}
+	if s.end == nil {
+		s.end = &ExitError{code}
+	}
+	s.at = atExit
+	s.pause()
+	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
+}
+
+// pause gives control to whoever resumed the guest, and leaves it if that is
+// what comes back.
+func (s *Sandbox) pause() {
+	if !s.guest.pause() || s.leaving {
+		panic(callEnd{})
+	}
+}
+
+// snapshotting is a context that makes wazero offer snapshots of the guest's stack.
+var snapshotting = experimental.WithSnapshotter(context.Background())
+
 // callContext carries the sandbox to the host functions, which get the context
-// that the guest was entered with.
+// that the guest was entered with. It is not the caller's: a guest may stay
+// entered from one call to the next.
 type callContext struct {
 	context.Context
 	sandbox *Sandbox
@@ -214,15 +286,16 @@ func (s *Sandbox) used() int64 {
 
 // ending says how a call ended, from what the host decided and what wazero
 // returned. The host's word goes first: a guest can fake every other.
-func (s *Sandbox) ending(err error) error {
+func (s *Sandbox) ending() error {
+	err := s.end
 	var exit *ExitError
 	switch {
-	case s.end == nil && err == nil, errors.As(s.end, &exit) && exit.Code == 0:
+	case errors.As(err, &exit) && exit.Code == 0:
 		return nil
-	case s.end == nil:
-		err = trapOf(err)
-	default:
-		err = s.end
+	case err == nil && s.result == nil:
+		return &HostError{Doing: "running", Value: "the guest returned without ending"} // EnterExport traps first
+	case err == nil:
+		err = trapOf(s.result)
 	}
 	// A guest that was refused memory ends itself: with a trap or an exit code.
 	var trap *TrapError

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -15,20 +14,28 @@ import (
 type errno = vfs.Errno
 
 // process is what a guest sees of the world through WASI preview 1: its
-// arguments, environment, clocks and descriptors. It lives in a [Sandbox] and
-// is begun and finished with each call.
+// arguments, environment, clocks and descriptors. It lives in a [Sandbox]. boot
+// makes it ready for a program's start, attach gives it the streams of a call, finish
+// ends that call, and revert takes it back to where the program first read.
 type process struct {
 	sandbox supervisor
-	mem     guestMemory // during a host call
+	host    context.Context // of the host call under way
+	mem     guestMemory     // during a host call
 
 	args, env []string
 	files     descriptors
+	std       [standardDescriptors]descriptor
+	out, log  output
 	view      *vfs.View
+
+	startup startup
+	early   []byte // written to standard error before there was a call
 
 	life *lifetime // of the call: the context of everything done for it
 
-	origin time.Time     // of the monotonic clock
-	slept  time.Duration // in poll_oneoff, which is no CPU time
+	origin time.Time     // of the monotonic clock: when the program started
+	idle   time.Duration // since then that it slept, or waited for a call: no CPU time
+	parked time.Time     // since when it waits for a call
 
 	vectors [][]byte // scratch of iovecs
 }
@@ -39,41 +46,58 @@ type supervisor interface {
 	charge(units int64)
 	// finish ends the call; it doesn't return.
 	finish(reason error)
+	// park waits for a call; it doesn't return if none will come.
+	park()
+	// exit ends the call as the guest wishes; it doesn't return.
+	exit(code uint32)
 }
 
-// begin makes the process ready for one call in s.
-func (p *process) begin(s *Sandbox, in io.Reader, out, log io.Writer) {
-	options := &s.function.options
+// boot makes the process ready for the start of s's program. With ahead it
+// starts before there is a call.
+func (p *process) boot(s *Sandbox, ahead bool) {
+	f := s.function
 	p.sandbox = s
-	p.life = &lifetime{parent: s.ctx, deadline: s.deadline, closing: s.function.pool.closing}
-	p.args, p.env = p.args[:0], p.env[:0]
-	for _, arg := range options.Args {
-		p.args = append(p.args, cString(arg.of(s.ctx)))
+	p.args, p.env = f.args, f.env
+	if f.resolves {
+		p.args, p.env = f.options.strings(s.ctx)
 	}
-	for _, v := range options.Grants.env {
-		p.env = append(p.env, v.name+"="+cString(v.value.of(s.ctx)))
+	p.open(f.tree, f.options.Limits.Files)
+	p.startup = startup{ahead: ahead}
+	if ahead {
+		p.log.to = &boundedLog{(*earlyLog)(p), f.options.Limits.Log}
 	}
-	p.open(s.function.tree, options.Limits.Files, in, out, log)
 }
 
-// cString ends a string where guests see its end. Request placeholders may
-// bring NULs.
-func cString(s string) string {
-	s, _, _ = strings.Cut(s, "\x00")
-	return s
-}
-
-// open gives the process its clocks and descriptors.
-func (p *process) open(tree *vfs.Tree, maxFiles int, in io.Reader, out, log io.Writer) {
-	p.origin, p.slept = time.Now(), 0
-	p.view = tree.View()
+// open gives the process its clocks and descriptors. Its standard streams lead nowhere yet.
+func (p *process) open(tree *vfs.Tree, maxFiles int) {
+	p.origin, p.idle = time.Now(), 0
+	p.look(tree)
 	p.files.reset(maxFiles)
-	p.files.add(newDescriptor(newInput(in), vfs.Read, 0))
-	p.files.add(newDescriptor(&output{to: out}, vfs.Write, 0))
-	p.files.add(newDescriptor(&output{to: log}, vfs.Write, 0))
-	root := newDescriptor(p.view.Root(), vfs.Read, 0)
-	root.preopen = true
-	p.files.add(root)
+	p.std = [...]descriptor{
+		newDescriptor(waitingInput{}, vfs.Read, 0),
+		newDescriptor(&p.out, vfs.Write, 0),
+		newDescriptor(&p.log, vfs.Write, 0),
+		newDescriptor(p.view.Root(), vfs.Read, 0),
+	}
+	p.std[rootDescriptor].preopen = true
+	for i := range p.std {
+		p.files.add(&p.std[i])
+	}
+}
+
+// attach connects the standard streams. What the program had to say before, it
+// says now.
+func (p *process) attach(in io.Reader, out, log io.Writer) {
+	p.std[inputDescriptor].file = newInput(in)
+	p.out.to, p.log.to = out, log
+	p.startup.ahead = false
+	if len(p.early) > 0 {
+		_, _ = log.Write(p.early) // a log that can't be written must not end the call
+		p.early = p.early[:0]
+	}
+	if !p.parked.IsZero() {
+		p.idle += time.Since(p.parked)
+	}
 }
 
 // finish closes what the guest left open. With commit, what is written only
@@ -85,7 +109,9 @@ func (p *process) finish(commit bool) error {
 		err = errView
 	}
 	p.life.end()
-	p.mem, p.vectors = nil, nil
+	p.mem, p.host = nil, nil
+	p.vectors = nil
+	p.std[inputDescriptor].file, p.out.to, p.log.to = waitingInput{}, nil, nil
 	return err
 }
 
@@ -107,8 +133,8 @@ type hostFunction struct {
 func (f *hostFunction) Call(ctx context.Context, module api.Module, stack []uint64) {
 	p := &sandboxFrom(ctx).process
 	p.sandbox.charge(f.cost)
-	memory := module.Memory()
-	p.mem = wholeMemory(memory)
+	p.host = ctx
+	p.mem = wholeMemory(module.Memory())
 	result := f.call(p, stack)
 	if len(f.results) > 0 {
 		stack[0] = uint64(result)
@@ -155,7 +181,7 @@ var preview1 = map[string]*hostFunction{
 	"proc_raise":     function("i", costCheap, func(p *process, _ arguments) errno { return vfs.ENOSYS }),
 	"proc_exit": {
 		params: []api.ValueType{api.ValueTypeI32},
-		call:   func(p *process, a arguments) errno { p.sandbox.finish(&ExitError{a.u32(0)}); return 0 },
+		call:   func(p *process, a arguments) errno { p.sandbox.exit(a.u32(0)); return 0 },
 	},
 	"poll_oneoff": function("iiii", costFile, func(p *process, a arguments) errno {
 		return p.pollOneoff(a.u32(0), a.u32(1), a.u32(2), a.u32(3))

@@ -80,8 +80,8 @@ type descriptor struct {
 
 // newDescriptor returns a descriptor of a file that was opened with the given
 // flags, with every right that can apply to it.
-func newDescriptor(file vfs.File, opened vfs.OpenFlags, flags fdFlags) *descriptor {
-	d := &descriptor{file: file, flags: flags, base: rightsAll, inheriting: rightsAll}
+func newDescriptor(file vfs.File, opened vfs.OpenFlags, flags fdFlags) descriptor {
+	d := descriptor{file: file, flags: flags, base: rightsAll, inheriting: rightsAll}
 	if dir, ok := file.(*vfs.Dir); ok {
 		d.dir = dir
 		d.base &^= rightsNotOfDirectories
@@ -111,8 +111,15 @@ func (d *descriptor) close(ctx context.Context) error {
 	return errors.Join(d.entries.close(), d.file.Close(ctx))
 }
 
-// standardDescriptors are the three streams and the root of the file tree.
-const standardDescriptors = 4
+// The descriptors that a program finds when it starts: three streams and the
+// root of the file tree.
+const (
+	inputDescriptor = iota
+	outputDescriptor
+	logDescriptor
+	rootDescriptor
+	standardDescriptors
+)
 
 // descriptors is the table of a process: its index is the number a guest uses.
 type descriptors struct {

@@ -57,6 +57,9 @@ func (p *process) fdRead(fd, vectors, n, result uint32) errno {
 	if errno != 0 {
 		return errno
 	}
+	if p.isInput(d) {
+		p.readInput()
+	}
 	buffers, _, moved, errno := p.buffers(vectors, n, result)
 	if errno != 0 {
 		return errno
@@ -78,6 +81,9 @@ func (p *process) read(d *descriptor, buffers [][]byte) (int, errno) {
 		d.offset += int64(read)
 		return read, errno
 	case vfs.Reader:
+		if p.startup.ahead && vfs.IsRandom(d.file) {
+			p.startup.drew(nil)
+		}
 		return p.stream(d, vfs.Readable, buffers, file.Read)
 	}
 	return 0, vfs.EBADF
@@ -155,6 +161,9 @@ func (p *process) fdWrite(fd, vectors, n, result uint32) errno {
 }
 
 func (p *process) write(d *descriptor, buffers [][]byte) (int, errno) {
+	if p.startup.ahead {
+		p.writeAhead(d)
+	}
 	if d.flags&flagAppend != 0 {
 		if file, ok := d.file.(vfs.Appender); ok {
 			return p.append(d, file, buffers)

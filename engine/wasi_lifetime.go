@@ -10,6 +10,7 @@ import (
 // gone, at the deadline, when the function is closed, or with the call. The
 // timer that this takes is made when somebody first waits, which few calls do.
 type lifetime struct {
+	startup  *startup        // of the process that the call runs in; nil: nobody asks
 	parent   context.Context // the caller's
 	deadline time.Time       // zero: none
 	closing  context.Context // the function's, which may be closed under its calls; nil: never

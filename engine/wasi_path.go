@@ -100,7 +100,8 @@ func (p *process) pathOpen(fd, lookup, path, length, open uint32, base, inheriti
 	if err != nil {
 		return vfs.ErrnoOf(err)
 	}
-	d := newDescriptor(file, how, fdFlags(flags))
+	opened := newDescriptor(file, how, fdFlags(flags))
+	d := &opened
 	d.base &= parent.inheriting
 	d.inheriting = parent.inheriting
 	le.PutUint32(at, p.files.add(d))

@@ -45,6 +45,7 @@ func (p *process) pollOneoff(in, out, n, result uint32) errno {
 		return vfs.EFAULT
 	}
 	p.sandbox.charge(int64(n) * costSubscription)
+	p.beforePoll(subscribed)
 	// All of them first: the events may overlap the subscriptions.
 	subscriptions := make([]subscription, 0, n)
 	for ; len(subscribed) > 0; subscribed = subscribed[subscriptionSize:] {
@@ -56,6 +57,23 @@ func (p *process) pollOneoff(in, out, n, result uint32) errno {
 	}
 	le.PutUint32(count, uint32(p.poll(subscriptions, events)))
 	return 0
+}
+
+// beforePoll looks at a poll before the first read: one that asks for the input
+// is a read, any other takes time, which a program has only in a call.
+func (p *process) beforePoll(subscribed []byte) {
+	if p.startup.read {
+		return
+	}
+	for ; len(subscribed) > 0; subscribed = subscribed[subscriptionSize:] {
+		if subscribed[8] == eventRead && p.isInput(p.files.get(le.Uint32(subscribed[16:]))) {
+			p.readInput()
+			return
+		}
+	}
+	if p.startup.ahead {
+		p.effect("it waits")
+	}
 }
 
 // subscription reads a subscription (typenames.witx, $subscription).
@@ -98,7 +116,7 @@ func (p *process) poll(subscriptions []subscription, events []byte) int {
 		return n
 	}
 	began := time.Now()
-	defer func() { p.slept += time.Since(began) }()
+	defer func() { p.idle += time.Since(began) }()
 
 	changed := newWakeup()
 	for i := range subscriptions {

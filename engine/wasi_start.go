@@ -64,20 +64,21 @@ const (
 	clockThreadCPU
 )
 
-// monotonicStart is what the monotonic clock shows when a call begins. Go's
+// monotonicStart is what the monotonic clock shows when a program starts. Go's
 // runtime takes zero for a clock that doesn't work.
 const monotonicStart = time.Second
 
 // now returns what a clock shows, in nanoseconds. A guest's CPU time is all
-// the time of its call but what it slept.
+// the time since its start but what it slept, or waited for its call.
 func (p *process) now(clock uint32) (uint64, errno) {
 	switch clock {
 	case clockRealtime:
+		p.startup.realtime = true
 		return uint64(time.Now().UnixNano()), 0
 	case clockMonotonic:
 		return uint64(monotonicStart + time.Since(p.origin)), 0
 	case clockProcessCPU, clockThreadCPU:
-		return uint64(max(0, time.Since(p.origin)-p.slept)), 0
+		return uint64(max(0, time.Since(p.origin)-p.idle)), 0
 	}
 	return 0, vfs.EINVAL
 }
@@ -115,12 +116,14 @@ func (p *process) randomGet(buffer, n uint32) errno {
 	if !ok {
 		return vfs.EFAULT
 	}
+	all := bytes
 	for len(bytes) > 0 {
 		piece := bytes[:min(len(bytes), randomPiece)]
 		p.sandbox.charge(int64(len(piece))) // a cipher's work, not a copy's
 		_, _ = rand.Read(piece)             // never fails
 		bytes = bytes[len(piece):]
 	}
+	p.startup.drew(all)
 	return 0
 }
 

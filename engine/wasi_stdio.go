@@ -19,6 +19,20 @@ func (stdio) Stat(context.Context) (vfs.Stat, error) { return vfs.Stat{Type: vfs
 
 func (stdio) Close(context.Context) error { return nil }
 
+// waitingInput is the standard input of a program for which there is no call yet.
+type waitingInput struct{ stdio }
+
+// Read is never called: a read of it waits for the call.
+func (waitingInput) Read(context.Context, []byte) (int, error) { return 0, vfs.EIO }
+
+// earlyLog is where a program's standard error goes before there is a call.
+type earlyLog process
+
+func (l *earlyLog) Write(p []byte) (int, error) {
+	l.early = append(l.early, p...)
+	return len(p), nil
+}
+
 // output is a guest's standard output or standard error.
 type output struct {
 	stdio

@@ -35,6 +35,10 @@ func (o *overseer) charge(units int64) {
 
 func (o *overseer) finish(reason error) { panic(ended{reason}) }
 
+func (o *overseer) park() { panic("a process that serves a call waits for one") }
+
+func (o *overseer) exit(code uint32) { o.finish(&ExitError{code}) }
+
 // guestProcess is a process with memory, called as a guest would call it.
 type guestProcess struct {
 	*process
@@ -55,7 +59,8 @@ func newProcess(t testing.TB, ctx context.Context, in io.Reader, mounts map[stri
 	g := &guestProcess{process: new(process), t: t}
 	g.sandbox = &overseer{ctx: ctx}
 	g.life = &lifetime{parent: ctx}
-	g.open(tree, 8, in, &g.out, &g.log)
+	g.open(tree, 8)
+	g.attach(in, &g.out, &g.log)
 	g.mem = make(guestMemory, 64<<10)
 	t.Cleanup(func() {
 		if err := g.finish(true); err != nil {

@@ -8,20 +8,29 @@ import (
 // Device is a mount that is a single file: every open makes one of its own.
 type Device struct {
 	Type FileType
+	// Inert: using it depends on nothing outside of the sandbox and changes
+	// nothing there.
+	Inert bool
 	// New returns the file for one open. The flags that concern making or
 	// emptying a file have been dealt with.
 	New func(ctx context.Context, flags OpenFlags) (File, error)
 }
 
 // Null reads as empty and swallows what is written to it.
-var Null FS = &Device{TypeCharacterDevice, func(context.Context, OpenFlags) (File, error) { return nullFile{}, nil }}
+var Null FS = &Device{TypeCharacterDevice, true, func(context.Context, OpenFlags) (File, error) { return nullFile{}, nil }}
 
 // Random reads as cryptographically secure random bytes and swallows what is
 // written to it.
-var Random FS = &Device{TypeCharacterDevice, func(context.Context, OpenFlags) (File, error) { return randomFile{}, nil }}
+var Random FS = &Device{TypeCharacterDevice, true, func(context.Context, OpenFlags) (File, error) { return randomFile{}, nil }}
 
 // Root returns a directory in which only "." exists, and is the device.
 func (d *Device) Root(context.Context) (Directory, error) { return deviceRoot{d}, nil }
+
+// isInert tells whether fs is a device that nothing outside of the sandbox knows of.
+func isInert(fs FS) bool {
+	d, ok := fs.(*Device)
+	return ok && d.Inert
+}
 
 type deviceRoot struct{ device *Device }
 
@@ -73,5 +82,11 @@ type nullFile struct{ characterDevice }
 func (nullFile) Read(context.Context, []byte) (int, error) { return 0, nil }
 
 type randomFile struct{ characterDevice }
+
+// IsRandom tells whether reading f yields random numbers: f is an open [Random].
+func IsRandom(f File) bool {
+	_, ok := f.(randomFile)
+	return ok
+}
 
 func (randomFile) Read(_ context.Context, p []byte) (int, error) { return rand.Read(p) }

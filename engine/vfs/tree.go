@@ -139,6 +139,10 @@ func (n *node) stat() Stat {
 
 // View is a tree as one call sees it. It is used by one goroutine at a time.
 type View struct {
+	// BeforeMount, if set, is called with the mount point before a mount is first
+	// used, other than an inert device. It may panic to prevent that.
+	BeforeMount func(guestPath string)
+
 	tree    *Tree
 	roots   map[*node]Directory // of the mounts used so far
 	covered map[*node]bool      // what covers has found out
@@ -172,6 +176,9 @@ func (v *View) enter(ctx context.Context, n *node) (place, error) {
 	}
 	root, ok := v.roots[n]
 	if !ok {
+		if v.BeforeMount != nil && !isInert(n.fs) {
+			v.BeforeMount(n.path)
+		}
 		var err error
 		if root, err = n.fs.Root(ctx); err != nil {
 			return place{}, err

@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/gojinn/gojinn/engine/rewrite"
+)
+
+// How a sandbox came to be where a call finds it: the values of [Receipt.Start].
+const (
+	// StartFresh is a sandbox that was made for the call, or ahead of it and not
+	// used before.
+	StartFresh = "fresh"
+	// StartReset is a sandbox whose memory, globals and files were taken back
+	// to what the module says and whose program was started again, up to its
+	// first read, before the call came.
+	StartReset = "reset"
+	// StartSnapshot is a sandbox whose memory, globals, files and stack were
+	// taken back to what they were when its program first read.
+	StartSnapshot = "snapshot"
+	// StartLate is StartReset for a program that is only started when the call
+	// is there, since it does or sees things before it reads.
+	StartLate = "late"
+)
+
+const (
+	// quickStart is how much fuel a start-up may use to be run again for every
+	// call: about as much time as 50 µs. Then nothing has to be assumed about it.
+	quickStart = 1 << 16
+	// maxRewinds is how often a guest's stack can be taken back before it has
+	// to be made anew: every time it becomes 16 bytes larger, and its copy with it.
+	maxRewinds = 512
+	// maxStack is how large, in bytes, the stack of a guest may be that is
+	// copied for every call.
+	maxStack = 128 << 10
+	// maxIdleStack is how large the stack may be that is kept for another start:
+	// wazero begins with 10 KiB and never makes one smaller.
+	maxIdleStack = 16 << 10
+	// maxCalls is how many calls a sandbox serves.
+	maxCalls = 1 << 17
+)
+
+// checkpoint is what a sandbox goes back to: the state in which its guest first
+// read. The memory keeps its own.
+type checkpoint struct {
+	globals  []uint64
+	process  bookmark
+	stack    experimental.Snapshot // can be restored once: every time the guest parks it leaves the next
+	rewinds  int
+	goRandom *uint32 // where Go's random state lies, which is made anew; nil: nothing to do
+	digest   digest
+}
+
+// renew makes the sandbox ready for the next call. It is false if the sandbox
+// has to be closed instead. The call must have been finished.
+func (s *Sandbox) renew() bool {
+	var host *HostError
+	if errors.As(s.result, &host) || s.calls >= maxCalls {
+		return false
+	}
+	if s.kept != nil && s.at == atExit && s.kept.rewinds < maxRewinds {
+		return s.rewind()
+	}
+	if !s.startup.read && !errors.Is(s.end, ErrCanceled) && !errors.Is(s.end, ErrOverloaded) {
+		s.function.start.unread()
+	}
+	return s.restart()
+}
+
+// prepare makes a sandbox that has not been used ready for its first call.
+func (s *Sandbox) prepare() bool {
+	if !s.restart() {
+		return false
+	}
+	s.kind = StartFresh
+	return true
+}
+
+// rewind takes the guest back to where it first read.
+func (s *Sandbox) rewind() bool {
+	k := s.kept
+	if s.memory.restore() != nil {
+		return false
+	}
+	s.setGlobals(k.globals)
+	s.revert(&k.process, s.function.tree)
+	s.verify(k.digest, "rewound")
+	if k.goRandom != nil {
+		var entropy [goDraw]byte
+		_, _ = rand.Read(entropy[:]) // never fails
+		reseedGoRandom(s.memory.bytes(), *k.goRandom, entropy[:])
+	}
+	s.begin(s.function.pool.closing, time.Now())
+	s.at = atRead
+	s.guest.resume() // to read once more, which parks
+	k.rewinds++
+	s.kind = StartSnapshot
+	return s.at == atRead
+}
+
+// restart takes everything back to what the module says and, unless that has
+// to wait for the call, starts the program up to its first read.
+func (s *Sandbox) restart() bool {
+	if !s.reset() {
+		return false
+	}
+	if s.function.start.late() {
+		s.kind = StartLate
+		return true
+	}
+	if s.startAhead() {
+		s.kind = StartReset
+		return true
+	}
+	if !s.reset() {
+		return false
+	}
+	s.kind = StartLate
+	return s.function.start.late()
+}
+
+// reset leaves the guest and takes everything back to what the module says.
+func (s *Sandbox) reset() bool {
+	if s.at == atStart {
+		return true
+	}
+	if s.at != atEnd {
+		s.leaving = true
+		s.guest.resume()
+		s.leaving = false
+	}
+	s.kept, s.result = nil, nil
+	if s.memory.reset() != nil {
+		return false
+	}
+	s.setGlobals(s.function.program.initial.globals)
+	if n, ok := stackSize(s.entry); !ok || n > maxIdleStack {
+		s.entry = s.module.ExportedFunction(rewrite.EnterExport)
+	}
+	s.at = atStart
+	s.verify(s.function.program.initial.digest, "reset")
+	return true
+}
+
+// startAhead runs the program up to its first read. If it doesn't get there
+// the function learns why.
+func (s *Sandbox) startAhead() bool {
+	s.begin(s.function.pool.closing, time.Now())
+	s.boot(s, true)
+	s.guest.resume()
+	if s.at == atRead {
+		s.function.start.succeeded()
+		return true
+	}
+	err := s.ending()
+	_ = s.process.finish(false) // discards
+	s.function.start.failed(err)
+	return false
+}
+
+// settle decides, when a guest has come to its first read ahead of the call,
+// what it will go back to, and takes what that needs.
+func (s *Sandbox) settle() {
+	if s.kept != nil { // it is back
+		s.kept.stack = experimental.GetSnapshotter(s.host).Snapshot()
+		return
+	}
+	kind, why, goRandom := s.classify()
+	if kind == StartSnapshot {
+		if err := s.memory.keep(); err != nil {
+			kind, why = StartReset, fmt.Sprintf("what it has to keep is too much: %v", err)
+		}
+	}
+	if kind == StartSnapshot {
+		s.kept = &checkpoint{
+			globals:  s.getGlobals(),
+			process:  s.mark(),
+			stack:    experimental.GetSnapshotter(s.host).Snapshot(),
+			goRandom: goRandom,
+		}
+		s.kept.digest = s.digest()
+	}
+	s.function.start.settled(kind, why)
+}
+
+// classify decides by what the start-up did whether its result can serve more
+// than one call.
+func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
+	stack, known := stackSize(s.entry)
+	used := s.used()
+	mode := s.function.options.Snapshot
+	switch {
+	case mode == SnapshotOff:
+		return StartReset, "snapshot is off", nil
+	case s.fuel != nil && used < quickStart && mode != SnapshotOn:
+		return StartReset, fmt.Sprintf("its start-up takes next to nothing, %d instructions", used), nil
+	case !s.pristine():
+		return StartReset, "it has other files open when it first reads than when it started", nil
+	case !known || stack > maxStack:
+		return StartReset, fmt.Sprintf("its stack has %d bytes when it first reads", stack), nil
+	case mode == SnapshotOn:
+		return StartSnapshot, "snapshot is on", nil
+	case s.startup.promised:
+		return StartSnapshot, fmt.Sprintf("it declared itself safe by %s", snapshotPath), nil
+	case s.startup.impure() == "":
+		return StartSnapshot, "its start-up depends on nothing", nil
+	}
+	if entropy, ok := s.startup.drewOnce(); ok && !s.startup.realtime && !s.startup.logged {
+		if at, ok := findGoRandom(s.memory.bytes(), entropy); ok {
+			return StartSnapshot, "it is a Go program, whose random state is made anew", &at
+		}
+	}
+	return StartReset, "its start-up depends on " + s.startup.impure(), nil
+}
+
+// getGlobals returns the values of all mutable globals.
+func (s *Sandbox) getGlobals() []uint64 {
+	s.findGlobals()
+	values := make([]uint64, len(s.globals))
+	for i, g := range s.globals {
+		values[i] = g.Get()
+	}
+	return values
+}
+
+func (s *Sandbox) setGlobals(values []uint64) {
+	s.findGlobals()
+	for i, g := range s.globals {
+		g.Set(values[i])
+	}
+}
+
+func (s *Sandbox) findGlobals() {
+	if s.globals != nil {
+		return
+	}
+	names := s.function.program.report.State
+	s.globals = make([]api.MutableGlobal, len(names))
+	for i, name := range names {
+		s.globals[i] = s.module.ExportedGlobal(name).(api.MutableGlobal)
+	}
+}
+
+// stackSize returns the size in bytes of the stack that wazero keeps for an
+// exported function, which has no public way to be told. It is not ok with a
+// wazero that has it elsewhere.
+func stackSize(f api.Function) (n int, ok bool) {
+	v := reflect.Indirect(reflect.ValueOf(f))
+	if v.Kind() != reflect.Struct {
+		return 0, false
+	}
+	stack := v.FieldByName("stack")
+	if stack.Kind() != reflect.Slice {
+		return 0, false
+	}
+	return stack.Len(), true
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// starts is what a function has learned of how its program starts. Safe for
+// concurrent use.
+type starts struct {
+	tell func(kind, why string) // nil: nobody wants to know
+
+	mu        sync.Mutex
+	kind, why string        // of its sandboxes, as last settled; empty: not yet
+	onlyLate  bool          // it must not be started ahead of its calls
+	retry     time.Time     // not before this
+	backoff   time.Duration // since the last failure
+}
+
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 30 * time.Second
+)
+
+// late tells whether the program is to be started only with a call: because it
+// has to be, or because it has failed ahead of one just now.
+func (s *starts) late() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onlyLate || time.Now().Before(s.retry)
+}
+
+// settled notes what sandboxes go back to after a call, and why.
+func (s *starts) settled(kind, why string) {
+	s.mu.Lock()
+	changed := s.kind != kind
+	s.kind, s.why = kind, why
+	s.mu.Unlock()
+	if changed && s.tell != nil {
+		s.tell(kind, why)
+	}
+}
+
+// is returns what was last settled.
+func (s *starts) is() (kind, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kind, s.why
+}
+
+// succeeded notes a start that came to its first read.
+func (s *starts) succeeded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backoff, s.retry = 0, time.Time{}
+}
+
+// unread notes a call that ended before it read, as a start ahead of a call would: it
+// is not tried for a while.
+func (s *starts) unread() {
+	s.mu.Lock()
+	s.retry = time.Now().Add(maxBackoff)
+	s.mu.Unlock()
+	s.settled(StartLate, "it ended without reading its standard input")
+}
+
+// failed notes a start ahead of a call that did not come to its first read. What the
+// program can't help is no reason not to try again.
+func (s *starts) failed(err error) {
+	if errors.Is(err, ErrCanceled) || errors.Is(err, ErrOverloaded) {
+		return
+	}
+	var effect *effectError
+	s.mu.Lock()
+	if errors.As(err, &effect) {
+		s.onlyLate = true
+	} else {
+		s.backoff = min(max(2*s.backoff, minBackoff), maxBackoff)
+		s.retry = time.Now().Add(s.backoff)
+	}
+	s.mu.Unlock()
+	s.settled(StartLate, "its start-up can't run ahead of a call: "+err.Error())
+}
