@@ -39,16 +39,20 @@ func (g guest) linear(b *testing.B, u Undo) (l *Linear, request func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, p := range r.Perm(int(g.size / 4096))[:g.kept] {
-		bytes[p*4096+100]++
+	// Large programs write to stretches of memory when they start. A request
+	// writes to pages of which half were written to then.
+	stretch := max(1, g.kept/20)
+	for _, n := range r.Perm(int(g.size/4096) / stretch)[:g.kept/stretch] {
+		for p := n * stretch; p < (n+1)*stretch; p++ {
+			bytes[p*4096+100]++
+		}
 	}
-	// A request writes to pages of which half were written to at start-up.
 	if err := l.Keep(); err != nil {
 		b.Fatal(err)
 	}
 	pages := r.Perm(int(g.size / 4096))[:g.dirty]
 	for n := range pages[:min(g.dirty, len(l.kept.pages))/2] {
-		pages[n] = int(l.kept.pages[n] * uint32(pageSize/4096))
+		pages[n] = int(l.kept.pages[r.IntN(len(l.kept.pages))] * uint32(pageSize/4096))
 	}
 	return l, func() {
 		for _, p := range pages {

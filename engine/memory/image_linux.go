@@ -34,43 +34,65 @@ func (i *Image) seal() bool {
 	return true
 }
 
-func newImageFile(extents []extent) (_ imageFile, err error) {
-	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
-	// Machines may insist on files that can't be executed; kernels before 6.3
-	// don't know them.
-	fd, err := unix.MemfdCreate("image", flags|unix.MFD_NOEXEC_SEAL)
-	if errors.Is(err, unix.EINVAL) {
-		fd, err = unix.MemfdCreate("image", flags)
-	}
-	if err != nil {
-		return imageFile{}, err
-	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(fd)
-		}
-	}()
+func newImageFile(extents []extent) (imageFile, error) {
 	start, end := extents[0].start, extents[len(extents)-1].end
-	if err := unix.Ftruncate(fd, int64(end)); err != nil {
-		return imageFile{}, err
-	}
-	for _, e := range extents {
-		for at := e.start; at < e.end; {
-			n, err := unix.Pwrite(fd, e.bytes[at-e.start:], int64(at))
-			if err != nil {
-				return imageFile{}, err
+	fd, err := sealedFile(end, func(fd int) error {
+		for _, e := range extents {
+			if err := writeAt(fd, e.bytes, e.start); err != nil {
+				return err
 			}
-			at += uint64(n)
 		}
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return nil
+	})
+	if err != nil {
 		return imageFile{}, err
 	}
 	shared, err := unix.MmapPtr(fd, int64(start), nil, uintptr(end-start), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
+		_ = unix.Close(fd)
 		return imageFile{}, err
 	}
 	return imageFile{fd, unsafe.Slice((*byte)(shared), end-start)}, nil
+}
+
+// sealedFile makes a file in memory of size bytes, with what write puts there
+// and zeros, and seals it.
+func sealedFile(size uint64, write func(fd int) error) (fd int, err error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	// Machines may insist on files that can't be executed; kernels before 6.3
+	// don't know them.
+	fd, err = unix.MemfdCreate("linear memory", flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate("linear memory", flags)
+	}
+	if err != nil {
+		return -1, err
+	}
+	err = unix.Ftruncate(fd, int64(size))
+	if err == nil {
+		err = write(fd)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// writeAt writes all of b; one system call writes at most 2 GiB.
+func writeAt(fd int, b []byte, offset uint64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, int64(offset))
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		n = max(n, 0)
+		b, offset = b[n:], offset+uint64(n)
+	}
+	return nil
 }
 
 func (f imageFile) close() error {

@@ -41,8 +41,9 @@ type Linear struct {
 	tracked   bool // the kernel was asked to tell of writes to this range
 	protected bool // all pages but new, changed and watched ones are protected
 
-	kept    kept
-	keeping bool
+	kept     kept
+	keeping  bool
+	overlays []overlay // stretches of kept pages that are mapped; ascending
 
 	// idle counts, for each page up to committed that is watched (see revert),
 	// from 1, the restores since there was something to undo in it.

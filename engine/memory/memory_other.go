@@ -16,3 +16,7 @@ func release([]byte) error { return nil }
 func giveBack([]byte) error { return errors.ErrUnsupported }
 
 func allocate(size uint64) ([]byte, error) { return make([]byte, size), nil }
+
+func remap([]byte, uint64, uint64, *Image) error { return errors.ErrUnsupported }
+
+func (l *Linear) layFile([]overlay) (bool, error) { return false, nil }

@@ -93,7 +93,10 @@ func TestModel(t *testing.T) {
 							t.Fatal(err)
 						}
 						defer l.Free()
-						play(t, r, l, m, max)
+						laid := play(t, r, l, m, max)
+						if want := u == UndoPagemap && max == 64; laid != want && !testing.Short() {
+							t.Errorf("stretches were laid over the memory: got %v, want %v", laid, want)
+						}
 						if l.Undo() != u {
 							t.Errorf("fell back to %v", l.Undo())
 						}
@@ -104,7 +107,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) {
+// play returns whether kept pages were mapped.
+func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) (laid bool) {
 	steps := 200
 	if testing.Short() {
 		steps = 50
@@ -125,6 +129,7 @@ func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) {
 			if err := l.Keep(); err != nil {
 				t.Fatal(err)
 			}
+			laid = laid || len(l.overlays) > 0
 			copy(m.now[m.size:], m.image[m.size:])
 			m.kept, m.keptSize = bytes.Clone(m.now[:m.size]), m.size
 			if m.kept == nil {
@@ -162,7 +167,7 @@ func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) {
 			}
 			for range 1 + r.IntN(20) {
 				at, length := r.IntN(len(all)), 1+r.IntN(3*int(pageSize))
-				switch r.IntN(4) {
+				switch r.IntN(10) {
 				case 0: // over the end of a page
 					at, length = at/int(pageSize)*int(pageSize)+int(pageSize)-1, 2
 				case 1: // the same few pages each time
@@ -170,8 +175,10 @@ func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) {
 				case 2: // what is there already
 					at, length = at/int(pageSize)*int(pageSize), 0
 					all[at] = m.now[at]
+				case 3: // much
+					length = r.IntN(1 << 20)
 				}
-				b := noise(r, length)
+				b := noise(r, min(length, len(all)-at))
 				copy(all[at:], b)
 				copy(m.now[at:], b)
 			}
@@ -187,6 +194,7 @@ func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) {
 			t.Fatalf("step %d: after %s: got size %d, %d bytes, want %d", step, did, l.Size(), len(l.Bytes()), m.size)
 		}
 	}
+	return laid
 }
 
 func noise(r *rand.Rand, n int) []byte {

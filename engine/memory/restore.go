@@ -29,7 +29,8 @@ func zeroPage() []byte { return zeros[:pageSize] }
 type kept struct {
 	size  uint64
 	pages []uint32 // their numbers, ascending
-	bytes []byte   // their contents, in the same order; longer than needed, off the heap
+	bytes []byte   // their contents, in the same order; may be longer; off the heap
+	file  bool     // bytes are a file's and can't be written to
 }
 
 // at is the number of kept pages before page.
@@ -51,7 +52,7 @@ func (k *kept) page(n int) []byte { return k.bytes[uint64(n)*pageSize:][:pageSiz
 // resize makes room for the contents of all pages.
 func (k *kept) resize() error {
 	need := uint64(len(k.pages)) * pageSize
-	if have := uint64(len(k.bytes)); need <= have && have <= 2*need {
+	if have := uint64(len(k.bytes)); !k.file && need <= have && have <= 2*need {
 		return nil
 	}
 	if err := k.release(); err != nil || need == 0 {
@@ -67,7 +68,7 @@ func (k *kept) release() error {
 		return nil
 	}
 	b := k.bytes
-	k.bytes = nil
+	k.bytes, k.file = nil, false
 	return release(b)
 }
 
@@ -105,18 +106,32 @@ func (l *Linear) Keep() error {
 		l.tracked = true
 	}
 	l.keeping = false
+	if err := l.lift(true); err != nil {
+		return fmt.Errorf("keeping: %w: %w", ErrNoMemory, err)
+	}
 	l.kept.size, l.kept.pages = l.size, l.kept.pages[:0]
 	if err := l.each(s, true, l.compare); err != nil {
 		return err
 	}
-	if err := l.kept.resize(); err != nil {
+	if err := l.store(); err != nil {
 		return fmt.Errorf("keeping %d pages: %w: %w", len(l.kept.pages), ErrNoMemory, err)
+	}
+	l.protect(s)
+	l.keeping, l.copied = true, 0
+	return nil
+}
+
+// store keeps the contents of the pages that have to be.
+func (l *Linear) store() error {
+	if laid, err := l.lay(); laid || err != nil {
+		return err
+	}
+	if err := l.kept.resize(); err != nil {
+		return err
 	}
 	for n, p := range l.kept.pages {
 		copy(l.kept.page(n), l.page(uint64(p)))
 	}
-	l.protect(s)
-	l.keeping, l.copied = true, 0
 	return nil
 }
 
@@ -142,6 +157,9 @@ func (l *Linear) Reset(size uint64) error {
 	// Pages that were kept may be protected, as they should be then but not now.
 	all := len(l.kept.pages) > 0
 	l.keeping = false
+	if err := l.lift(false); err != nil {
+		return fmt.Errorf("resetting: %w: %w", ErrNoMemory, err)
+	}
 	l.kept.pages = l.kept.pages[:0]
 	if err := l.revertAll(all); err != nil {
 		return err
@@ -209,7 +227,7 @@ func (l *Linear) compare(s *search, r pageRange) {
 			l.idle[p] = unwatched
 			continue
 		}
-		l.revert(s, p, nil)
+		l.revertToImage(s, p)
 	}
 }
 
@@ -224,29 +242,31 @@ func (l *Linear) revertAll(all bool) error {
 func (l *Linear) revertRange(s *search, r pageRange) {
 	n := l.kept.at(r.from)
 	for p := r.from; p < r.to; p++ {
-		var want []byte
 		if n < len(l.kept.pages) && uint64(l.kept.pages[n]) == p {
-			want = l.kept.page(n)
+			l.revert(s, p, l.kept.page(n), !l.overlaid(p))
 			n++
+		} else {
+			l.revertToImage(s, p)
 		}
-		l.revert(s, p, want)
 	}
 }
 
-// revert makes page p what it should be: want, or, if that is nil, the image's.
+func (l *Linear) revertToImage(s *search, p uint64) {
+	want, copied := l.image.page(p * pageSize)
+	if want == nil {
+		want = zeroPage()
+	}
+	l.revert(s, p, want, copied)
+}
+
+// revert makes page p what it should be. If it is fixed, giving it back would
+// make it something else.
 //
 // Pages in which there was something to undo are left as they are, the memory's
 // own and writable, because most guests write to the same pages in each
 // request: no page fault then, a comparison here. When they have been idle for
-// long they are protected again, or given back if they are the image's.
-func (l *Linear) revert(s *search, p uint64, want []byte) {
-	fixed := want != nil // giving it back would not make it right
-	if !fixed {
-		want, fixed = l.image.page(p * pageSize)
-		if want == nil {
-			want = zeroPage()
-		}
-	}
+// long they are given back, or protected again.
+func (l *Linear) revert(s *search, p uint64, want []byte, fixed bool) {
 	have := l.page(p)
 	changed := !bytes.Equal(have, want)
 	switch {
@@ -296,7 +316,9 @@ func (l *Linear) giveBack(s *search) {
 	// Locked memory can't be given back.
 	for p := r.from; p < r.to; p++ {
 		want, _ := l.image.page(p * pageSize)
-		if want == nil {
+		if n := l.kept.at(p); n < len(l.kept.pages) && uint64(l.kept.pages[n]) == p {
+			want = l.kept.page(n)
+		} else if want == nil {
 			want = zeroPage()
 		}
 		copy(l.page(p), want)
