@@ -41,11 +41,11 @@ func (r *reader) answer(_ context.Context, _ api.Module, stack []uint64) {
 }
 
 // offer makes functions of the given types importable from a module.
-func (r *reader) offer(t *testing.T, w *world, module string, functions map[string][]byte) {
+func (r *reader) offer(t *testing.T, w *world, module string, result byte, functions map[string][]byte) {
 	t.Helper()
 	b := w.runtime.NewHostModuleBuilder(module)
 	for name, params := range functions {
-		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(r.answer), params, []api.ValueType{i32}).Export(name)
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(r.answer), params, []api.ValueType{result}).Export(name)
 	}
 	if _, err := b.Instantiate(w.ctx); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestParkEverywhere(t *testing.T) {
 					}
 					const parks = 700 // as often as the engine restores a stack
 					r, w := &reader{parks: parks}, newWorld(t, true)
-					r.offer(t, w, preview1, map[string][]byte{"fd_read": four, "poll_oneoff": four})
+					r.offer(t, w, preview1, i32, map[string][]byte{"fd_read": four, "poll_oneoff": four})
 					if err := w.load("", out); err != nil {
 						t.Fatal(err)
 					}
@@ -153,22 +153,24 @@ func TestParkNowhereElse(t *testing.T) {
 	for _, test := range []struct {
 		module, name string
 		params       []byte
+		result       byte
 	}{
-		{preview1, "fd_write", four},
-		{preview1, "fd_pread", four},
-		{preview1, "fd_read", four[:3]},
-		{preview1, "poll_oneoff", []byte{i32, i32, i64, i32}},
-		{"wasi_unstable", "fd_read", four},
-		{"env", "poll_oneoff", four},
+		{preview1, "fd_write", four, i32},
+		{preview1, "fd_pread", four, i32},
+		{preview1, "fd_read", four[:3], i32},
+		{preview1, "fd_read", four, i64},
+		{preview1, "poll_oneoff", []byte{i32, i32, i64, i32}, i32},
+		{"wasi_unstable", "fd_read", four, i32},
+		{"env", "poll_oneoff", four, i32},
 	} {
-		t.Run(test.module+"."+test.name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s.%s of %x to %x", test.module, test.name, test.params, test.result), func(t *testing.T) {
 			t.Parallel()
 			b := newBuilder()
-			f := b.importFunc(test.module, test.name, test.params, []byte{i32})
+			f := b.importFunc(test.module, test.name, test.params, []byte{test.result})
 			b.export("run", 0, f)
 			out := checkAcceptance(t, b.bytes())
 			r, w := &reader{parks: 5}, newWorld(t, true)
-			r.offer(t, w, test.module, map[string][]byte{test.name: test.params})
+			r.offer(t, w, test.module, test.result, map[string][]byte{test.name: test.params})
 			if err := w.load("", out); err != nil {
 				t.Fatal(err)
 			}
