@@ -38,6 +38,11 @@ type Config struct {
 	// Memory is the ceiling, in bytes, for what all guests together cause.
 	// Default: none.
 	Memory int64
+	// Verify, if not nil, has every sandbox that has been taken back compared with what
+	// it was, and is told of each that differs. It is for tests: a call takes
+	// longer by a fraction of a millisecond for each MiB of its memory. It must be safe
+	// for concurrent use.
+	Verify func(difference string)
 }
 
 // Engine compiles modules and holds what their sandboxes share. Safe for
@@ -50,7 +55,7 @@ type Engine struct {
 	compiler chan struct{} // a token for each compilation under way
 
 	unrestorable string            // why no sandbox can be used twice; empty: they can
-	differs      func(what string) // is told of sandboxes that are not again what they were; nil: nobody looks
+	verify       func(what string) // as in Config
 
 	mu        sync.Mutex
 	programs  map[programKey]*loading // being compiled or in use; Close of the last user removes one
@@ -59,15 +64,28 @@ type Engine struct {
 }
 
 // New returns an engine. Close it when no call is running any more.
-func New(config Config) (*Engine, error) {
+func New(config Config) (*Engine, error) { return newEngine(config, unrestorable()) }
+
+// Restoring says how sandboxes are taken back after a call: how memory is, or why
+// they are not taken back at all. It is for logs.
+func (e *Engine) Restoring() (how, why string) {
+	if e.unrestorable != "" {
+		return StartFresh, "every call gets a sandbox made for it: " + e.unrestorable
+	}
+	return undo.String(), undoReason
+}
+
+func newEngine(config Config, unrestorable string) (*Engine, error) {
 	if config.Compilers <= 0 {
 		config.Compilers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	e := &Engine{
-		budget:    NewBudget(config.Memory),
-		compiler:  make(chan struct{}, config.Compilers),
-		programs:  make(map[programKey]*loading),
-		functions: make(map[*Function]struct{}),
+		budget:       NewBudget(config.Memory),
+		compiler:     make(chan struct{}, config.Compilers),
+		programs:     make(map[programKey]*loading),
+		unrestorable: unrestorable,
+		verify:       config.Verify,
+		functions:    make(map[*Function]struct{}),
 	}
 	e.budget.reclaim = e.reclaim
 	// Neither close-on-context-done nor a memory limit: the one costs more than

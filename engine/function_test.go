@@ -39,7 +39,7 @@ func cat() []byte {
 
 func TestEcho(t *testing.T) {
 	t.Parallel()
-	f := newFunction(t, newEngine(t, Config{}), cat(), Options{})
+	f := newFunction(t, newTestEngine(t, Config{}), cat(), Options{})
 	for _, n := range []int{0, 1, 65535, 65536, 65537, 3 << 20} {
 		want := strings.Repeat("x", n)
 		var out strings.Builder
@@ -57,7 +57,7 @@ func TestEcho(t *testing.T) {
 // fuel as it costs is enough.
 func TestFuelIsDeterministic(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	run := func(fuel int64) (int64, error) {
 		f := newFunction(t, e, cat(), Options{Limits: Limits{Fuel: fuel}})
 		receipt, err := f.Run(t.Context(), strings.NewReader(strings.Repeat("x", 100_000)), io.Discard, io.Discard)
@@ -83,7 +83,7 @@ func TestFuelIsDeterministic(t *testing.T) {
 
 func TestCallsEndWithTheirCaller(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for name, make := range map[string]func() []byte{"sleeping": sleeper, "spinning": spinner} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,7 +107,7 @@ func TestCallsEndWithTheirCaller(t *testing.T) {
 // only then.
 func TestCloseEndsCalls(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for name, make := range map[string]func() []byte{"sleeping": sleeper, "spinning": spinner} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +151,7 @@ func (broken) Write([]byte) (int, error) { return 0, []error{}[len(os.Args)] }
 
 func TestHostFaultEndsOneCall(t *testing.T) {
 	t.Parallel()
-	f := newFunction(t, newEngine(t, Config{}), cat(), Options{Limits: Limits{Timeout: 10 * time.Second}})
+	f := newFunction(t, newTestEngine(t, Config{}), cat(), Options{Limits: Limits{Timeout: 10 * time.Second}})
 	var out strings.Builder
 	// The guest takes an input that can't be read for one that has ended.
 	if _, err := f.Run(t.Context(), broken{}, &out, io.Discard); errors.Is(err, ErrTimeout) || out.Len() > 0 {
@@ -175,7 +175,7 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("the client has gone")
-	f := newFunction(t, newEngine(t, Config{}), hostileGuest("flood of output"), Options{})
+	f := newFunction(t, newTestEngine(t, Config{}), hostileGuest("flood of output"), Options{})
 	if _, err := f.Run(t.Context(), strings.NewReader(""), failingWriter{gone}, io.Discard); !errors.Is(err, gone) || !errors.Is(err, ErrCanceled) {
 		t.Errorf("got %v, want %v", err, gone)
 	}
@@ -183,7 +183,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 
 func TestOutputUpToItsLimit(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for _, test := range []struct {
 		n    int
 		want error
@@ -202,7 +202,7 @@ func TestLogIsCutNotRefused(t *testing.T) {
 	g := newGuest(1)
 	g.Data(1024, "0123456789")
 	g.Main(code(g.io(g.write, 2, 10), g.io(g.write, 2, 10), g.io(g.write, 1, 10))...)
-	f := newFunction(t, newEngine(t, Config{}), g.Bytes(), Options{Limits: Limits{Log: 15}})
+	f := newFunction(t, newTestEngine(t, Config{}), g.Bytes(), Options{Limits: Limits{Log: 15}})
 	var out, log strings.Builder
 	if _, err := f.Run(t.Context(), strings.NewReader(""), &out, &log); err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestLogIsCutNotRefused(t *testing.T) {
 // TestNothingIsLeft runs calls with every kind of ending from many goroutines
 // and counts what they leave behind.
 func TestNothingIsLeft(t *testing.T) {
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	var functions []*Function
 	for _, name := range []string{"unreachable", "exit 3", "memory bomb that gives up", "flood of output", "endless loop"} {
 		functions = append(functions, newFunction(t, e, hostileGuest(name), Options{

@@ -59,7 +59,7 @@ func TestGrants(t *testing.T) {
 // function that was made before.
 func TestFunctionKeepsItsOwnGrants(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	var g Grants
 	if err := g.Env("A", Value{Fixed: "1"}); err != nil {
 		t.Fatal(err)

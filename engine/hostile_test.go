@@ -185,7 +185,7 @@ const (
 // TestHostileGuests runs each against a deadline, and collects garbage while
 // it runs: without metering that waits until the guest has ended.
 func TestHostileGuests(t *testing.T) {
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for _, test := range hostileGuests {
 		t.Run(test.name, func(t *testing.T) {
 			limits := test.limits
@@ -231,7 +231,7 @@ func TestHostileGuests(t *testing.T) {
 func TestHostileGuestsOnOneProcessor(t *testing.T) {
 	before := runtime.GOMAXPROCS(1)
 	defer runtime.GOMAXPROCS(before)
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for _, test := range hostileGuests {
 		f := newFunction(t, e, test.make(), Options{Limits: Limits{
 			Timeout: 100 * time.Millisecond, Memory: 128 << 20, Fuel: test.limits.Fuel, Output: test.limits.Output}})
@@ -282,7 +282,7 @@ func sameEnd(got, want error) bool {
 }
 
 // newEngine returns an engine for the length of a test.
-func newEngine(t testing.TB, config Config) *Engine {
+func newTestEngine(t testing.TB, config Config) *Engine {
 	t.Helper()
 	e, err := New(config)
 	if err != nil {

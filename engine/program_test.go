@@ -26,7 +26,7 @@ func answer(text string) []byte {
 
 func TestCompileOnce(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	wasm := answer("once")
 	const users = 20
 	programs := make([]*Program, users)
@@ -71,7 +71,7 @@ func TestCompileOnce(t *testing.T) {
 // TestCompileHammer loads, uses and closes a few programs from many goroutines.
 func TestCompileHammer(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{CacheDir: filepath.Join(t.TempDir(), "cache"), Compilers: 2})
+	e := newTestEngine(t, Config{CacheDir: filepath.Join(t.TempDir(), "cache"), Compilers: 2})
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -110,7 +110,7 @@ func TestCompileHammer(t *testing.T) {
 
 func TestCompileWaitsNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{Compilers: 1})
+	e := newTestEngine(t, Config{Compilers: 1})
 	e.compiler <- struct{}{} // the only compiler is busy
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -239,7 +239,7 @@ func TestModulesThatCannotRun(t *testing.T) {
 			return m.Bytes()
 		}, "i32.add"},
 	}
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -266,7 +266,7 @@ func TestManyUnknownImportsMakeAShortError(t *testing.T) {
 		m.Import(strings.Repeat("m", 1000), fmt.Sprint(strings.Repeat("n", 1000), i), nil, nil)
 	}
 	m.Main()
-	_, err := newEngine(t, Config{}).Compile(t.Context(), m.Bytes())
+	_, err := newTestEngine(t, Config{}).Compile(t.Context(), m.Bytes())
 	if err == nil || len(err.Error()) > 2000 {
 		t.Errorf("got %d bytes: %.300v", len(fmt.Sprint(err)), err)
 	}
@@ -276,7 +276,7 @@ func TestMemoryAboveItsCeiling(t *testing.T) {
 	t.Parallel()
 	g := newGuest(100)
 	g.Main()
-	p, err := newEngine(t, Config{}).Compile(t.Context(), g.Bytes())
+	p, err := newTestEngine(t, Config{}).Compile(t.Context(), g.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestMemoryAboveItsCeiling(t *testing.T) {
 // host that is overloaded, not the guest that failed.
 func TestSharedCeiling(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{Memory: 10 * pageSize})
+	e := newTestEngine(t, Config{Memory: 10 * pageSize})
 	grow := newGuest(4)
 	grow.Main(code(c32(6), 0x40, 0, 0x1a, c32(1), 0x40, 0, 0x1a)...)
 	f := newFunction(t, e, grow.Bytes(), Options{})

@@ -115,9 +115,8 @@ const tallied = "\x02\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x0
 // verifiedEngine is an engine that compares every sandbox that has been taken
 // back with what it was.
 func verifiedEngine(t testing.TB, config Config) *Engine {
-	e := newEngine(t, config)
-	e.differs = func(what string) { t.Error(what) }
-	return e
+	config.Verify = func(difference string) { t.Error(difference) }
+	return newTestEngine(t, config)
 }
 
 // runIdle answers a call and waits until the sandbox is ready for the next.

@@ -14,7 +14,7 @@ import (
 // for standard input and for sockets of a mount.
 func TestGoWaits(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, Config{})
+	e := newTestEngine(t, Config{})
 	program, err := e.Compile(t.Context(), toolchaintest.Build(t, "testdata/guests/streams-go"))
 	if err != nil {
 		t.Fatal(err)
