@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -256,9 +257,19 @@ func stackSize(f api.Function) (n int, ok bool) {
 	if v.Kind() != reflect.Struct {
 		return 0, false
 	}
-	stack := v.FieldByName("stack")
-	if stack.Kind() != reflect.Slice {
-		return 0, false
+	index, known := stackFields.Load(v.Type())
+	if !known {
+		var found []int
+		if field, ok := v.Type().FieldByName("stack"); ok && field.Type.Kind() == reflect.Slice {
+			found = field.Index
+		}
+		index, _ = stackFields.LoadOrStore(v.Type(), found)
 	}
-	return stack.Len(), true
+	if index := index.([]int); index != nil {
+		return v.FieldByIndex(index).Len(), true
+	}
+	return 0, false
 }
+
+// stackFields remembers where types have their stacks: reflect.Type to []int.
+var stackFields sync.Map
