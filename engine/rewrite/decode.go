@@ -73,9 +73,31 @@ func decode(wasm []byte) (*module, *Error) {
 		d.checkWhole()
 	}
 	if d.err != nil {
+		d.err.overrun = d.err.overrun || d.hasManyLocals()
 		return nil, d.err
 	}
 	return &d.module, nil
+}
+
+// hasManyLocals says whether a function declares more locals than are allowed. It is for modules that are refused for
+// something else, when nobody has looked at the functions, or not at all of them.
+func (m *module) hasManyLocals() bool {
+	for _, c := range m.code {
+		body := m.wasm[c.start:c.end]
+		groups, p := uleb(body, 0)
+		total := uint64(0)
+		for ; groups > 0 && p >= 0 && p < len(body); groups-- {
+			var n uint32
+			if n, p = uleb(body, p); p < 0 {
+				break
+			}
+			p++ // the type
+			if total += uint64(n); total > MaxLocals {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func checkHeader(wasm []byte) *Error {

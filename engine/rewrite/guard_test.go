@@ -95,6 +95,8 @@ func TestRefused(t *testing.T) {
 		{"custom section name that lies", sections(0, huge), rewrite.Malformed, "do not fit"},
 		{"more functions than bodies", sections(1, "\x01\x60\x00\x00", 3, "\x01\x00"), rewrite.Malformed, "bodies"},
 
+		{"locals that nobody looks at", sections(10, "\x01\x08\x01\xff\xff\xff\xff\x0f\x7f\x0b"), rewrite.Malformed, "bodies"},
+		{"locals behind what is wrong", sections(1, "\x01\x60\x00\x00", 3, "\x02\x00\x00", 10, "\x02\x03\x00\xff\x0b\x08\x01\xff\xff\xff\xff\x0f\x7f\x0b"), rewrite.Malformed, "unknown instruction"},
 		{"locals over 32 bits", sections(1, "\x01\x60\x00\x00", 3, "\x01\x00", 10, "\x01\x0e\x02"+huge+"\x7f"+huge+"\x7f\x0b"), rewrite.Malformed, "2^32"},
 		{"memory over 65536 pages", sections(5, "\x01\x00\x81\x80\x04"), rewrite.Malformed, "pages"},
 		{"shared memory", sections(5, "\x01\x03\x01\x02"), rewrite.Unsupported, "threads"},

@@ -102,6 +102,7 @@ func ModuleWith(wasm []byte, o Options) (out []byte, report *Report, err error) 
 	}
 	w := newWriter(m, o)
 	if e := w.code(); e != nil {
+		e.overrun = e.overrun || m.hasManyLocals()
 		return nil, nil, e
 	}
 	w.findState()
