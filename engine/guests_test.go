@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,7 +22,9 @@ import (
 // guestEngine and guestPrograms are shared by the tests below, since compiling
 // takes longer than all they do; they live as long as the test process.
 var (
-	guestEngine   = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(engine.Config{}) })
+	guestEngine = sync.OnceValues(func() (*engine.Engine, error) {
+		return engine.New(engine.Config{Verify: func(difference string) { panic(difference) }})
+	})
 	guestPrograms sync.Map // name → func() (*engine.Program, error)
 )
 
@@ -63,15 +66,15 @@ func fixed(values ...string) []engine.Value {
 
 // wasiGrants are the files and variables that the wasicheck guests expect; see
 // testdata/guests/README.md.
-func wasiGrants(t *testing.T) engine.Grants {
+func wasiGrants(t *testing.T) (grants engine.Grants, data string) {
 	t.Helper()
-	var grants engine.Grants
 	for _, pair := range [][2]string{{"GREETING", "hello world"}, {"EMPTY", ""}, {"EQUALS", "a=b=c"}, {"UNICODE", "ü€"}} {
 		if err := grants.Env(pair[0], engine.Value{Fixed: pair[1]}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	data, ro := t.TempDir(), t.TempDir()
+	data = t.TempDir()
+	ro := t.TempDir()
 	if err := os.Mkdir(filepath.Join(ro, "sub"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +88,7 @@ func wasiGrants(t *testing.T) engine.Grants {
 			t.Fatal(err)
 		}
 	}
-	return grants
+	return grants, data
 }
 
 // Programs in several languages find WASI preview 1 as they expect it.
@@ -112,14 +115,65 @@ func TestWASICheck(t *testing.T) {
 					if check == "args" {
 						args = append(args, "a b", "", "ü€", "--x=y", "\"'\\", "last")
 					}
-					out, log, err := runGuest(t, program, wasiGrants(t), "hello stdin\n", args...)
+					grants, _ := wasiGrants(t)
+					out, log, err := runGuest(t, program, grants, "hello stdin\n", args...)
 					if err != nil || out+log != "ok\n" {
 						t.Errorf("got %v\n%s%s", err, out, log)
 					}
+					runKept(t, program, args)
 				})
 			}
 		})
 	}
+}
+
+// runKept runs a check in one sandbox again and again: it finds everything as
+// it was.
+func runKept(t *testing.T, program *engine.Program, args []string) {
+	t.Helper()
+	for _, snapshot := range []engine.Snapshot{engine.SnapshotOn, engine.SnapshotOff} {
+		grants, data := wasiGrants(t)
+		function, err := program.Function(engine.Options{
+			Args:     fixed(append([]string{"guest"}, args...)...),
+			Grants:   grants,
+			Limits:   engine.Limits{Timeout: time.Minute, Memory: 128 << 20, Output: 1 << 20, Log: 1 << 20, Files: 64},
+			Idle:     time.Minute,
+			Snapshot: snapshot,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			var out, log bytes.Buffer
+			receipt, err := function.Run(context.Background(), strings.NewReader("hello stdin\n"), &out, &log)
+			if err != nil || out.String()+log.String() != "ok\n" {
+				t.Errorf("call %d, started by %s: got %v\n%s%s", i, receipt.Start, err, &out, &log)
+			}
+			entries, err := os.ReadDir(data)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, entry := range entries {
+				if err := os.RemoveAll(filepath.Join(data, entry.Name())); err != nil {
+					t.Error(err)
+				}
+			}
+			awaitParked(t, function)
+		}
+		function.Close()
+	}
+}
+
+// awaitParked waits until no sandbox of the function is at work.
+func awaitParked(t *testing.T, function *engine.Function) {
+	t.Helper()
+	for range 60_000 {
+		if running, restoring, _ := function.Sandboxes(); running+restoring == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("a sandbox is still being renewed")
 }
 
 // runGuest runs a program once.
@@ -204,7 +258,8 @@ func TestHostilePrograms(t *testing.T) {
 			}
 			for _, way := range strings.Fields(group.ways) {
 				t.Run(way, func(t *testing.T) {
-					function, err := program.Function(engine.Options{Args: fixed("hostile", way), Limits: limits})
+					function, err := program.Function(engine.Options{
+						Args: fixed("hostile", way), Limits: limits, Idle: time.Minute, Snapshot: engine.SnapshotOn})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -224,14 +279,19 @@ func TestHostilePrograms(t *testing.T) {
 					if out.Len() > int(limits.Output) || log.Len() > int(limits.Log) {
 						t.Errorf("got %d bytes of stdout, %d of stderr, want no more than the limits", out.Len(), log.Len())
 					}
-					if !endless {
-						return
+					if endless {
+						if took := time.Since(start); took > limits.Timeout+time.Second {
+							t.Errorf("the call took %v, want it to end at its deadline", took)
+						}
+						if took := <-collected; took > 500*time.Millisecond {
+							t.Errorf("the collector took %v", took)
+						}
 					}
-					if took := time.Since(start); took > limits.Timeout+time.Second {
-						t.Errorf("the call took %v, want it to end at its deadline", took)
-					}
-					if took := <-collected; took > 500*time.Millisecond {
-						t.Errorf("the collector took %v", took)
+					// Once more in a sandbox that has been taken back.
+					awaitParked(t, function)
+					receipt, err := function.Run(context.Background(), strings.NewReader("x"), io.Discard, io.Discard)
+					if !group.want(err) {
+						t.Errorf("again, started by %s: got %v", receipt.Start, err)
 					}
 				})
 			}

@@ -214,7 +214,9 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 		return StartSnapshot, "its start-up depends on nothing", nil
 	}
 	if entropy, ok := s.startup.drewOnce(); ok && !s.startup.realtime && !s.startup.logged {
-		if at, ok := findGoRandom(s.memory.bytes(), entropy); ok {
+		// It lies among the program's own data, not on the heap.
+		least := int(s.function.program.report.Memory.Min) * pageSize
+		if at, ok := findGoRandom(s.memory.bytes()[:least], entropy); ok {
 			return StartSnapshot, "it is a Go program, whose random state is made anew", &at
 		}
 	}
