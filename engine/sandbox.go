@@ -20,13 +20,13 @@ import (
 // fuelSlice is how much fuel a guest is given at a time, and so how long it
 // may run before it hands control back: some tens of microseconds. Longer
 // slices delay the garbage collector, shorter ones cost guests more.
-const fuelSlice = 1 << 16
+const fuelSlice = 1 << 18
 
 // slicesPerTurn is after how many slices a guest lets other goroutines go
 // first: about a millisecond. Without it a guest that computes would keep its
 // processor for Go's own time slice of 10 ms, which the garbage collector has to
 // wait out several times in a row.
-const slicesPerTurn = 16
+const slicesPerTurn = 4
 
 // Sandbox is one isolated instance of a program, and the state of the one call
 // that runs in it. One goroutine at a time uses it.
