@@ -94,7 +94,7 @@ func TestModel(t *testing.T) {
 						}
 						defer l.Free()
 						laid := play(t, r, l, m, max)
-						if want := u == UndoPagemap && max == 64; laid != want && !testing.Short() {
+						if want := u == UndoPagemap && max == 64; laid != want && !raceEnabled && !testing.Short() {
 							t.Errorf("stretches were laid over the memory: got %v, want %v", laid, want)
 						}
 						if l.Undo() != u {
@@ -110,7 +110,7 @@ func TestModel(t *testing.T) {
 // play returns whether kept pages were mapped.
 func play(t *testing.T, r *rand.Rand, l *Linear, m *model, max int) (laid bool) {
 	steps := 200
-	if testing.Short() {
+	if raceEnabled || testing.Short() {
 		steps = 50
 	}
 	for step := range steps {

@@ -131,7 +131,7 @@ func (l *Linear) ask(s *search, within pageRange, all bool) ([]pageRange, uint64
 	if all || !l.protected {
 		return l.scan(s, within, pageIsFile|pageIsZero, 0, 0)
 	}
-	return l.scan(s, within, 0, pageIsWritten, 0)
+	return l.scan(s, within, pageIsZero, pageIsWritten, 0)
 }
 
 // scan asks with one system call for pages that are there, without some and with
@@ -224,7 +224,7 @@ func (l *Linear) protect(s *search) {
 	}
 	end := l.committed / pageSize
 	for at := uint64(0); at < end; {
-		_, next, err := l.scan(s, pageRange{at, end}, 0, pageIsWritten, scanProtects|scanInsists)
+		_, next, err := l.scan(s, pageRange{at, end}, pageIsZero, pageIsWritten, scanProtects|scanInsists)
 		if err != nil {
 			l.undo = UndoPagemap
 			return

@@ -15,12 +15,17 @@ import (
 // every machine. Both ways of asking the kernel treat them as they do present
 // ones.
 
-// own counts the pages of a memory that are its own.
+// own counts the pages of a memory that are its own, if possible without those
+// that are the kernel's page of zeros.
 func own(t *testing.T, l *Linear) (n uint64) {
 	t.Helper()
 	s := new(search)
+	best, _ := BestUndo()
 	for at, end := uint64(0), l.committed/pageSize; at < end; {
 		ranges, next, err := l.read(s, pageRange{at, end})
+		if best == UndoUserfault {
+			ranges, next, err = l.scan(s, pageRange{at, end}, pageIsFile|pageIsZero, 0, 0)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +90,9 @@ func TestOwnIsBounded(t *testing.T) {
 
 // TestSteadyState makes the same changes over and over: no page faults then.
 func TestSteadyState(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has page faults of its own")
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for _, u := range Undoes() {
@@ -267,10 +275,14 @@ func TestFallBack(t *testing.T) {
 func TestNothingLeaks(t *testing.T) {
 	Undoes() // and what they leave open
 	maps, files := mappings(t), descriptors(t)
+	images := 50
+	if raceEnabled {
+		images = 10
+	}
 	var all sync.WaitGroup
 	for n := range 4 {
 		all.Go(func() {
-			for k := range 50 {
+			for k := range images {
 				image, err := NewImage(40*page, []Run{{page, []byte("hello")}, {20 * page, []byte("hello")}})
 				if err != nil {
 					t.Error(err)
@@ -334,4 +346,110 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(open)
+}
+
+// TestManyKept keeps so much that it is mapped: then the memory has none of its
+// own, until it is written to.
+func TestManyKept(t *testing.T) {
+	if works := Undoes(); len(works) == 1 {
+		t.Skip("not here")
+	}
+	const size = 64 * page
+	l, err := ReserveUndo(size, nil, UndoPagemap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Free()
+	b, err := l.Grow(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < size/2; at += 4096 {
+		b[at] = byte(at>>12) | 1
+	}
+	want := bytes.Clone(b)
+	for range 2 { // the second time, what is mapped already
+		if err := l.Keep(); err != nil {
+			t.Fatal(err)
+		}
+		if len(l.overlays) == 0 {
+			t.Fatal("nothing is mapped")
+		}
+		if got := own(t, l); got != 0 {
+			t.Errorf("after Keep: got %d pages", got)
+		}
+		if l.Kept() != size/2 {
+			t.Errorf("got %d bytes kept, want %d", l.Kept(), size/2)
+		}
+		for at := 0; at < size; at += page {
+			b[at]++
+		}
+		restore(t, l)
+		if got := own(t, l); got != 64 || l.Copied() != 64 {
+			t.Errorf("after 64 writes: got %d pages, %d copied", got, l.Copied())
+		}
+		for range coolAfter {
+			restore(t, l)
+		}
+		if got := own(t, l); got != 0 || !bytes.Equal(b, want) {
+			t.Errorf("when idle: got %d pages", got)
+		}
+	}
+	if err := l.Reset(size); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b, make([]byte, size)) {
+		t.Error("after Reset: not zero")
+	}
+}
+
+// TestProtected looks what is found after Keep, and when pages have cooled.
+func TestProtected(t *testing.T) {
+	if best, _ := BestUndo(); best != UndoUserfault {
+		t.Skip("not here")
+	}
+	image, err := NewImage(16*page, []Run{{0, bytes.Repeat([]byte{1}, 4*page)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	l, err := ReserveUndo(16*page, image, UndoUserfault)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Free()
+	b, err := l.Grow(16 * page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < 16*page; at += page {
+		b[at] = 2
+	}
+	if err := l.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	found := func() (n uint64) {
+		ranges, next, err := l.changed(new(search), pageRange{0, l.committed / pageSize}, false)
+		if err != nil || next != l.committed/pageSize {
+			t.Fatalf("got pages up to %d, %v", next, err)
+		}
+		for _, r := range ranges {
+			n += r.to - r.from
+		}
+		return n
+	}
+	_ = bytes.Clone(b) // a guest may read
+	if got := found(); got != 0 {
+		t.Errorf("after Keep: got %d pages, want none", got)
+	}
+	b[1], b[3*page/2], b[15*page], b[31*page/2] = 3, 3, 3, 3 // kept, image's, kept, zeros
+	for n := range coolAfter + 1 {
+		if got := found(); got != 4 {
+			t.Fatalf("before restore %d after writes: got %d pages, want 4", n, got)
+		}
+		restore(t, l)
+	}
+	if got := found(); got != 0 {
+		t.Errorf("when idle: got %d pages, want none", got)
+	}
 }

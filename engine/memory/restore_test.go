@@ -114,18 +114,18 @@ func TestManyRanges(t *testing.T) {
 	each(t, func(t *testing.T, u Undo) {
 		const size = 512 * page
 		l := started(t, size, size, u)
-		want := bytes.Clone(l.Bytes())
 		for range 3 {
 			for at := uint64(0); at < size; at += 2 * pageSize {
-				l.Bytes()[at+1] = 9
+				l.Bytes()[at+1] = 9 // reading the pages between would join them
 			}
 			restore(t, l)
 			if got, want := l.Copied(), int(size/(2*pageSize)); got != want {
 				t.Errorf("got %d pages copied, want %d", got, want)
 			}
-			if !bytes.Equal(l.Bytes(), want) {
-				t.Fatal("not restored")
-			}
+		}
+		l.Bytes()[0]--
+		if !bytes.Equal(l.Bytes(), make([]byte, size)) {
+			t.Error("not restored")
 		}
 	})
 }
