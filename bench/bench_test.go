@@ -2,16 +2,26 @@ package main
 
 import (
 	"bytes"
-	"net/http/httptest"
+	"flag"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/gojinn/gojinn"
 	"github.com/gojinn/gojinn/bench/report"
 	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 func TestParseWrk(t *testing.T) {
 	t.Parallel()
@@ -21,19 +31,20 @@ func TestParseWrk(t *testing.T) {
 		err       string
 	}{
 		{"a run", "Running 1h test @ http://x\n  1 threads\n" + `{"requests":3000,"duration":1500000,"p50":120,"p99":4000,"errors":0}` + "\n",
-			sample{2000, 120 * time.Microsecond, 4 * time.Millisecond}, ""},
+			sample{2000, 120 * time.Microsecond, 4 * time.Millisecond, 0}, ""},
 		{"errors", `{"requests":3000,"duration":1500000,"p50":1,"p99":1,"errors":2}`, sample{}, "2 of 3000 requests"},
 		{"no answer", `{"requests":0,"duration":1500000,"p50":0,"p99":0,"errors":0}`, sample{}, "no request"},
+		{"no time", "", sample{}, "no request"},
 		{"something else", "unable to connect\n", sample{}, "unable to connect"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := parseWrk([]byte(test.out))
+			got, requests, err := parseWrk([]byte(test.out))
 			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 				t.Fatalf("got error %v, want %q", err, test.err)
 			}
-			if got != test.want {
-				t.Errorf("got %+v, want %+v", got, test.want)
+			if got != test.want || err == nil && requests != 3000 {
+				t.Errorf("got %+v of %g requests, want %+v", got, requests, test.want)
 			}
 		})
 	}
@@ -41,89 +52,239 @@ func TestParseWrk(t *testing.T) {
 
 func TestMedianSample(t *testing.T) {
 	t.Parallel()
-	got := medianSample([]sample{{3, 10, 300}, {1, 30, 100}, {2, 20, 200}})
-	if want := (sample{2, 20, 200}); got != want {
+	got := medianSample([]sample{{3, 10, 300, 7}, {1, 30, 100, 8}, {2, 20, 200, 9}})
+	if want := (sample{2, 20, 200, 8}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
-func TestParseLoopFuel(t *testing.T) {
+func TestMetricSum(t *testing.T) {
 	t.Parallel()
-	metrics := "# TYPE gojinn_fuel_total counter\ngojinn_fuel_total{function=\"json\"} 5\ngojinn_fuel_total{function=\"loop\"} 6.5e+08\n"
-	if got, err := parseLoopFuel([]byte(metrics)); got != 6.5e8 || err != nil {
-		t.Errorf("got %g, %v, want 6.5e+08", got, err)
+	metrics := `# TYPE gojinn_fuel_total counter
+gojinn_fuel_total{function="json"} 5
+gojinn_fuel_total{function="loop"} 6.5e+08
+gojinn_sandboxes{function="a",state="parked"} 3
+gojinn_sandboxes{function="a",state="running"} 1
+gojinn_sandboxes{function="ab",state="running"} 9
+go_memstats_alloc_bytes_total 1.5e+06
+broken x
+`
+	for _, test := range []struct {
+		name, labels string
+		want         float64
+		ok           bool
+	}{
+		{"gojinn_fuel_total", `function="loop"`, 6.5e8, true},
+		{"gojinn_sandboxes", `function="a"`, 4, true},
+		{"go_memstats_alloc_bytes_total", "", 1.5e6, true},
+		{"gojinn_fuel_total", `function="none"`, 0, false},
+		{"gojinn_fuel", "", 0, false},
+		{"broken", "", 0, false},
+	} {
+		got, err := metricSum(metrics, test.name, test.labels)
+		if got != test.want || (err == nil) != test.ok {
+			t.Errorf("%s{%s}: got %g, %v, want %g", test.name, test.labels, got, err, test.want)
+		}
 	}
-	if _, err := parseLoopFuel([]byte("nothing")); err == nil {
-		t.Error("no error without the metric")
+}
+
+func TestParseSmaps(t *testing.T) {
+	t.Parallel()
+	const text = "5a0-7ff ---p 00000000 00:00 0 [rollup]\nRss:                1000 kB\nPss:                 900 kB\nPss_Dirty:           800 kB\n"
+	if rss, pss, err := parseSmaps(text); rss != 1000<<10 || pss != 900<<10 || err != nil {
+		t.Errorf("got %g, %g, %v", rss, pss, err)
+	}
+	for _, text := range []string{"", "Rss: 1 kB\n", "Rss: many kB\nPss: 1 kB\n"} {
+		if _, _, err := parseSmaps(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+// someResults are small results of every kind.
+func someResults() *results {
+	samples := func(perSecond ...float64) [][]sample {
+		all := make([][]sample, len(connections))
+		for _, n := range perSecond {
+			all[0] = append(all[0], sample{n, 100 * time.Microsecond, time.Millisecond, 20_000})
+			all[1] = append(all[1], sample{2 * n, time.Millisecond, 10 * time.Millisecond, 2_000})
+		}
+		return all
+	}
+	works := worksDone()
+	echo, contact := works[0], works[1]
+	return &results{
+		machine: report.Machine{CPU: "Abacus", Cores: 2, System: "linux/amd64, go1"}, rounds: 3, duration: time.Second,
+		load: []loadRow{
+			{target{work: echo, label: "Caddy alone", alone: true}, samples(1000, 1200, 1100)},
+			{target{work: echo, label: "`reverse_proxy` to a Go server", proxy: true}, samples(500, 300, 400)},
+			{target{work: echo, label: "C"}, samples(600, 600, 600)},
+			{target{work: contact, label: "C, without a proxy to compare it with"}, samples(600, 600, 600)},
+		},
+		cold:     []coldRow{{"the Go server, a process", report.Spread{Median: 0.005, Low: 0.004, High: 0.012}}},
+		memory:   []memoryRow{{"a parked sandbox, Go", report.Spread{Median: 2e6, Low: 1.9e6, High: 2.1e6}, report.Spread{Median: 4e5, Low: 3.5e5, High: 5e5}}},
+		sizes:    []sizeRow{{"echo in C, a module", 23_456}},
+		metering: []meteringRow{{"empty loop", 120 * time.Millisecond, 100 * time.Millisecond, 1.2, 1.35}},
+		notes:    []string{"A note."},
+	}
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s\n%v: look at it and run go test -update", path, got, err)
 	}
 }
 
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
-	samples := func(perSecond float64) []sample {
-		return []sample{{perSecond, 100 * time.Microsecond, time.Millisecond}, {2 * perSecond, time.Millisecond, 10 * time.Millisecond}}
-	}
-	r := results{
-		machine: report.Machine{CPU: "Abacus", Cores: 2, System: "linux/amd64, go1"}, rounds: 5, duration: time.Second,
-		load: []loadRow{
-			{target{"respond", "", "", 200}, samples(1000)},
-			{target{"echo, `reverse_proxy` to a Go server", "", "echo", 200}, samples(400)},
-			{target{"echo, C", "", "echo", 200}, samples(600)},
-		},
-		metering: []meteringRow{{"empty loop", 120 * time.Millisecond, 100 * time.Millisecond, 1.2, 1.35}},
-		notes:    []string{"A note."},
-	}
-	want := "# Abacus, 2 cores, linux/amd64, go1\n" + `
-Median of 5 interleaved rounds of 1s for each target and load; the load generator ran on the same machine.
-
-| POST of 109 bytes over loopback | 1 connection: requests/s | p50 | p99 | × proxy | 16 connections: requests/s | p50 | p99 | × proxy |
-|---|--:|--:|--:|--:|--:|--:|--:|--:|
-| respond | 1000 | 100µs | 1ms |  | 2000 | 1ms | 10ms |  |
-` + "| echo, `reverse_proxy` to a Go server | 400 | 100µs | 1ms | 1.00 | 800 | 1ms | 10ms | 1.00 |" + `
-| echo, C | 600 | 100µs | 1ms | 1.50 | 1200 | 1ms | 10ms | 1.50 |
-
-| metering, processor time of a call | metered | unmetered | ratio | at most |
-|---|--:|--:|--:|--:|
-| empty loop | 120ms | 100ms | 1.200 | 1.35 |
-
-* A note.
-`
-	if got := r.markdown(); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
+	golden(t, "testdata/results.golden.md", []byte(someResults().markdown()))
 }
 
-// The Go server does the work the functions do.
-func TestUpstream(t *testing.T) {
+// The command replaces the figures in the documentation, and nothing else.
+func TestWriteDocs(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(upstream())
-	defer server.Close()
-	for _, work := range []string{"echo", "contact"} {
-		if err := probe(t.Context(), target{work, server.URL + "/" + work, work, statusOf(work)}); err != nil {
-			t.Error(err)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "benchmarks.md")
+	if err := os.WriteFile(path, []byte("# Title\n\n"+figuresBegin+"old\n"+figuresEnd+"\nThe end.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for range 2 {
+		if err := writeDocs(dir, someResults(), at); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "testdata/benchmarks.golden.md", text)
+		// Every picture that the text shows is there, and no other.
+		pictures, err := filepath.Glob(filepath.Join(dir, "benchmarks", "*.svg"))
+		if err != nil || len(pictures) != bytes.Count(text, []byte("](benchmarks/")) {
+			t.Errorf("pictures %q, %v", pictures, err)
+		}
+		for _, picture := range pictures {
+			if !bytes.Contains(text, []byte("](benchmarks/"+filepath.Base(picture)+")")) {
+				t.Errorf("%s is not shown", picture)
+			}
 		}
 	}
-	form := contactForm{Email: "nobody", Name: strings.Repeat("n", 101)}
-	if errs := form.validate(); len(errs) != 3 {
-		t.Errorf("got %v, want errors for email, name and message", errs)
+	chart, ok := someResults().loadTables()[0].chart()
+	if !ok {
+		t.Fatal("no chart")
+	}
+	golden(t, "testdata/echo.golden.svg", chart.SVG())
+}
+
+func TestReplaceFigures(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", figuresBegin, figuresEnd, figuresEnd + figuresBegin} {
+		if _, err := replaceFigures([]byte(text), "f"); err == nil {
+			t.Errorf("%q: no error", text)
+		}
 	}
 }
 
-// Every guest is served under its name by both Caddys.
+// There is a place for the figures in the documentation.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/benchmarks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replaceFigures(text, ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func testSite() *site {
+	return &site{
+		dir: "/dir", guests: guests(), metered: &process{address: "a:1"}, off: &process{address: "b:2"},
+		plain: &process{address: "c:3"}, server: &process{address: "d:4"}, container: &process{address: "e:5"}, box: containment{name: "crate"},
+	}
+}
+
+// Every path that is measured is served by its Caddy, and both configurations
+// are ones that Caddy understands.
 func TestSite(t *testing.T) {
 	t.Parallel()
-	s := &site{guests: guests(), metered: &process{address: "a:1"}, off: &process{address: "b:2"}}
-	config := caddyfile("/dir", "a:1", "c:3", s.guests)
-	for _, g := range s.guests {
-		if want := "gojinn /" + g.name + " \"/dir/" + g.name + ".wasm\" {"; !strings.Contains(config, want) {
-			t.Errorf("the configuration lacks %q", want)
+	s := testSite()
+	texts := map[*process]string{s.metered: s.caddyfile("a:1"), s.off: s.caddyfile("b:2"), s.plain: s.plainCaddyfile("c:3")}
+	for p, text := range texts {
+		if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil); err != nil {
+			t.Errorf("%s: %v, %v in\n%s", p.address, err, warnings, text)
 		}
 	}
-	if got, want := len(s.targets(regexp.MustCompile(""))), 1+2*(1+4*2); got != want {
-		t.Errorf("%d targets, want %d", got, want)
+	names := make(map[string]bool)
+	for _, target := range s.targets(regexp.MustCompile("")) {
+		if names[target.name()] {
+			t.Errorf("two targets are called %s", target.name())
+		}
+		names[target.name()] = true
+		for _, path := range target.paths {
+			served := strings.Contains(texts[target.process], " "+path+" ")
+			for _, proxy := range []string{"/proxy/", "/container/"} {
+				served = served || strings.HasPrefix(path, proxy) && strings.Contains(texts[target.process], "handle_path "+proxy+"*")
+			}
+			if !served {
+				t.Errorf("%s: %s does not serve %s", target.name(), target.process.address, path)
+			}
+		}
 	}
-	if got := s.targets(regexp.MustCompile("^echo, C$")); len(got) != 1 || got[0].url != "http://a:1/echo-c" {
-		t.Errorf("got %v, want echo in C only", got)
+	if got := s.targets(regexp.MustCompile("^contact form: C$")); len(got) != 1 || got[0].process.url(got[0].paths[0]) != "http://a:1/contact-c" {
+		t.Errorf("got %v, want contact in C only", got)
+	}
+	for _, c := range s.crowds() {
+		for _, configure := range []func(*config){c.with, c.without} {
+			text := newConfig("/dir", "a:1", "b:2")
+			configure(text)
+			if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text.text()), nil); err != nil {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		}
+	}
+}
+
+// Where something could not be built or started, the rest is measured.
+func TestSiteWithout(t *testing.T) {
+	t.Parallel()
+	s := testSite()
+	s.container, s.off = nil, nil
+	s.guests = slices.DeleteFunc(s.guests, func(g guest) bool { return g.language == "Zig" })
+	for _, target := range s.targets(regexp.MustCompile("")) {
+		if strings.Contains(target.label, "Zig") && !strings.Contains(target.label, " functions in ") || strings.Contains(target.label, "unmetered") || strings.Contains(target.label, "crate") {
+			t.Errorf("%s is there", target.name())
+		}
+	}
+}
+
+// Bodies have the size that their works are named for, and are text.
+func TestWorks(t *testing.T) {
+	t.Parallel()
+	sizes := map[string]int{"echo of 64 KiB": 64 << 10, "echo of 1 MiB": 1 << 20}
+	for _, w := range worksDone() {
+		if want, ok := sizes[w.name]; ok && len(w.body) != want || !utf8.ValidString(w.body) {
+			t.Errorf("%s: %d bytes", w.name, len(w.body))
+		}
+	}
+}
+
+// A server that can't start says why.
+func TestStartServer(t *testing.T) {
+	t.Parallel()
+	_, err := startServer("it", []string{"go", "no-such-command"})
+	if err == nil || !strings.Contains(err.Error(), "no-such-command") {
+		t.Errorf("got %v", err)
+	}
+	if err := (containment{argv: []string{"no-such-program"}}).try(t.Context()); err == nil {
+		t.Error("a container of nothing works")
 	}
 }
 
@@ -153,5 +314,16 @@ func TestEmptyLoop(t *testing.T) {
 	}
 	if _, err := contract.DecodeResponse(out.Bytes()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLastLine(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "one.": "one", "DEPRECATED\n\nno daemon.\n": "no daemon", strings.Repeat("long", 100): strings.Repeat("long", 50),
+	} {
+		if got := lastLine(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }

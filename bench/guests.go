@@ -16,7 +16,7 @@ import (
 type guest struct {
 	name     string // in URLs, metrics and the module's file name
 	language string
-	work     string // "echo", "contact"; or work of the metering table
+	work     string // "echo", "contact", "prime"; or work of the metering table
 	source   string
 	module   []byte
 }
@@ -32,6 +32,10 @@ func guests() []guest {
 		{name: "contact-rust", language: "Rust", work: "contact", source: "examples/contact-rust"},
 		{name: "contact-zig", language: "Zig", work: "contact", source: "examples/contact-zig"},
 		{name: "contact-c", language: "C", work: "contact", source: "examples/contact-c"},
+		{name: "prime-go", language: "Go", work: "prime", source: "bench/guests/prime"},
+		{name: "prime-rust", language: "Rust", work: "prime", source: "bench/guests/prime-rust"},
+		{name: "prime-zig", language: "Zig", work: "prime", source: "bench/guests/prime-zig"},
+		{name: "prime-c", language: "C", work: "prime", source: "bench/guests/prime-c"},
 		{name: "json", language: "Go", work: "json", source: "bench/guests/json"},
 		{name: "loop", language: "wasm", work: "loop", module: emptyLoop(loopTurns)},
 	}
@@ -58,11 +62,14 @@ func emptyLoop(n int32) []byte {
 	return m.Bytes()
 }
 
+// file is where the guest's module lies.
+func (g guest) file(dir string) string { return filepath.Join(dir, g.name+".wasm") }
+
 // build puts the guest's module into dir. The module checked in beside the
 // source is preferred; without one and without its toolchain the error is a
 // *toolchain.MissingError.
 func (g guest) build(ctx context.Context, dir string) error {
-	out := filepath.Join(dir, g.name+".wasm")
+	out := g.file(dir)
 	if g.module != nil {
 		return os.WriteFile(out, g.module, 0o600)
 	}

@@ -3,17 +3,24 @@
 //
 //   - respond "hello", which is Caddy alone,
 //   - reverse_proxy to a Go net/http server that does the same work,
+//   - the same server in a container,
+//   - the same modules on plain wazero, instantiated for every request,
 //   - the same functions without metering.
 //
-// It builds Caddy twice, starts both and the Go server as processes of their
-// own, and loads them with wrk, one target at a time. Rounds are interleaved:
-// every round measures every target once, and the medians over the rounds are
-// reported, so that what a noisy machine does to one it does to all. Read the
-// results as ratios.
+// It builds Caddy twice, starts it three times and the Go server twice, all as
+// processes of their own, and loads them with wrk, one target at a time. Rounds
+// are interleaved: every round measures every target once. Reported are the
+// medians over the rounds and, of the ratios within a round, the extremes too,
+// so that what a noisy machine does to one it does to all. Read the results as
+// ratios. docs/benchmarks.md says more.
 //
-//	go run ./bench                                  # the full run, about ten minutes
-//	go run ./bench -o bench/results                 # and record it
+//	go run ./bench                                  # the full run, about fifteen minutes
+//	go run ./bench -o bench/results -docs           # and record it, and put it into docs/benchmarks.md
+//	go run ./bench -only '^echo: '                  # the small echo only
 //	go run ./bench -rounds 1 -duration 200ms        # does everything still work?
+//
+// It needs wrk. Docker, Podman or bubblewrap make the container; without them
+// there is none in the report.
 //
 // What the collector and other requests feel of hostile guests is measured by
 // bench/liveness.
@@ -27,6 +34,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
@@ -39,23 +47,21 @@ type options struct {
 	calls    int
 	only     *regexp.Regexp
 	out      string
+	docs     bool
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == upstreamCommand {
-		exit(serveUpstream(os.Stdout))
-		return
-	}
 	var o options
 	var only string
 	flag.IntVar(&o.rounds, "rounds", 5, "measure every target this many times; the median counts")
-	flag.DurationVar(&o.duration, "duration", 3*time.Second, "how long one measurement takes")
+	flag.DurationVar(&o.duration, "duration", 1200*time.Millisecond, "how long one measurement takes")
 	flag.IntVar(&o.calls, "calls", 10, "calls of each kind in one round of the metering table")
 	flag.StringVar(&only, "only", "", "measure only the targets whose names match this regular `expression`")
 	flag.StringVar(&o.out, "o", "", "write the report to this `file` too; in a folder it is named by date and processor")
+	flag.BoolVar(&o.docs, "docs", false, "write the figures, which must be all, to docs/benchmarks.md and its pictures too")
 	flag.Parse()
 	var err error
-	if o.only, err = regexp.Compile(only); err != nil || flag.NArg() > 0 || o.rounds < 1 || o.calls < 1 || o.duration <= 0 {
+	if o.only, err = regexp.Compile(only); err != nil || flag.NArg() > 0 || o.rounds < 1 || o.calls < 1 || o.duration <= 0 || o.docs && only != "" {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -91,15 +97,28 @@ func run(ctx context.Context, o options) error {
 	}
 	defer site.stop()
 
-	r := results{machine: report.ThisMachine(), rounds: o.rounds, duration: o.duration, notes: site.notes}
+	r := &results{machine: report.ThisMachine(), rounds: o.rounds, duration: o.duration, notes: site.notes}
 	if r.load, err = measureLoad(ctx, wrk, dir, site.targets(o.only), o); err != nil {
 		return err
 	}
 	if r.metering, err = measureMetering(ctx, site, o); err != nil {
 		return err
 	}
-	r.notes = append(r.notes, site.memory()...)
+	if r.cold, err = measureCold(ctx, site); err != nil {
+		return err
+	}
+	var notes []string
+	if r.memory, notes, err = measureMemory(ctx, site, o); err != nil {
+		return err
+	}
+	r.sizes = site.sizes()
+	r.notes = slices.Concat(r.notes, notes, site.memory())
 	fmt.Print("\n", r.markdown())
+	if o.docs {
+		if err := writeDocs("docs", r, time.Now()); err != nil {
+			return err
+		}
+	}
 	return report.Record(o.out, "", r.markdown())
 }
 

@@ -55,7 +55,7 @@ func alternate(ctx context.Context, s *site, guest string, calls int) (metered, 
 	for range calls {
 		for _, p := range []*process{s.metered, s.off} {
 			start := p.clock()
-			status, body, err := post(ctx, p.url("/"+guest))
+			status, body, err := post(ctx, p.url("/"+guest), "{}")
 			if err != nil || status != 200 {
 				return 0, 0, fmt.Errorf("calling %s of %s: status %d, %q, %v", guest, p.name, status, body, err)
 			}

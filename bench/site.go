@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
 )
 
 // unmetered links a Caddy that compiles modules without metering. There is no
@@ -22,26 +17,24 @@ import (
 const unmetered = "-X github.com/gojinn/gojinn/engine.metering=off"
 
 // A site is everything that runs while we measure: two Caddys that serve the
-// same, one of them without metering, and the Go server behind both.
+// same functions, one of them without metering, a third that runs them on plain
+// wazero, and the Go server behind them, bare and in a container.
 type site struct {
-	guests   []guest
-	metered  *process
-	off      *process // without metering; nil if there is none
-	upstream *process
-	notes    []string // for the report
+	dir       string
+	binary    string // Caddy
+	guests    []guest
+	metered   *process
+	off       *process // without metering; nil if there is none
+	plain     *process
+	server    *process
+	container *process    // nil if there is none
+	box       containment // how the container is made
+	notes     []string    // for the report
 }
 
-// A process is a server of ours. The address is where it listens.
-type process struct {
-	name    string
-	cmd     *exec.Cmd
-	address string
-	exited  chan struct{}
-}
-
-// startSite builds and starts everything, and asks every route once.
+// startSite builds and starts everything in dir, and asks every route once.
 func startSite(ctx context.Context, dir string) (s *site, err error) {
-	s = &site{}
+	s = &site{dir: dir}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -50,89 +43,199 @@ func startSite(ctx context.Context, dir string) (s *site, err error) {
 	if s.guests, s.notes, err = buildGuests(ctx, dir); err != nil {
 		return s, err
 	}
-	if s.upstream, err = startUpstream(ctx); err != nil {
+	if err := s.startServers(ctx); err != nil {
 		return s, err
 	}
-	if s.metered, err = s.startCaddy(ctx, dir, "metered", ""); err != nil {
+	if s.binary, err = buildCaddy(ctx, dir, "gojinn", ""); err != nil {
 		return s, err
 	}
-	if s.off, err = s.startCaddy(ctx, dir, "unmetered", unmetered); err != nil {
+	binary, err := buildCaddy(ctx, dir, "gojinn-unmetered", unmetered)
+	if err != nil {
 		return s, err
+	}
+	for _, c := range []struct {
+		p            **process
+		binary, name string
+		caddyfile    func(address string) string
+	}{
+		{&s.metered, s.binary, "metered", s.caddyfile},
+		{&s.off, binary, "unmetered", s.caddyfile},
+		{&s.plain, s.binary, "plain wazero", s.plainCaddyfile},
+	} {
+		progress("starting Caddy, %s", c.name)
+		address, err := freeAddress()
+		if err != nil {
+			return s, err
+		}
+		if *c.p, err = startCaddy(ctx, dir, c.binary, c.name, address, c.caddyfile(address)); err != nil {
+			return s, err
+		}
+	}
+	if !haveStartKinds {
+		s.notes = append(s.notes, "Only one kind of start was measured: this tree has no other.")
 	}
 	for _, t := range s.targets(regexp.MustCompile("")) {
-		if err := probe(ctx, t); err != nil {
+		if err := t.probe(ctx); err != nil {
 			return s, err
 		}
 	}
 	return s, s.checkMetering(ctx)
 }
 
-// stop ends what has been started.
-func (s *site) stop() {
-	for _, p := range []*process{s.metered, s.off, s.upstream} {
-		p.stop()
+// startServers builds the Go server and starts it, bare and in a container.
+func (s *site) startServers(ctx context.Context) error {
+	binary := s.serverBinary()
+	// As its author would ship it in a container: nothing else is needed there.
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./bench/server")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("building bench/server: %w", err)
 	}
+	var err error
+	if s.server, err = startServer("the Go server", []string{binary}); err != nil {
+		return err
+	}
+	box, notes := findContainment(ctx, s.dir, binary)
+	s.box, s.notes = box, append(s.notes, notes...)
+	if box.name != "" {
+		s.container, err = startServer("the Go server in "+box.name, box.argv)
+	}
+	return err
 }
 
-// targets are the rows of the load table whose names match.
-func (s *site) targets(only *regexp.Regexp) (targets []target) {
-	add := func(t target) {
-		if only.MatchString(t.name) {
-			targets = append(targets, t)
+func (s *site) serverBinary() string { return filepath.Join(s.dir, "server") }
+
+// buildCaddy builds bench/caddy with the linker flags.
+func buildCaddy(ctx context.Context, dir, name, ldflags string) (binary string, err error) {
+	progress("building %s", name)
+	binary = filepath.Join(dir, name)
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "nobadger,nomysql,nopgx", "-ldflags", ldflags, "-o", binary, "./bench/caddy")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("building bench/caddy: %w", err)
+	}
+	return binary, nil
+}
+
+// stop ends what has been started.
+func (s *site) stop() {
+	for _, p := range []*process{s.metered, s.off, s.plain, s.server, s.container} {
+		p.stop()
+	}
+	s.box.remove()
+}
+
+// mixed are the functions of the last work that could be built.
+func (s *site) mixed() (names []string) {
+	for _, name := range mixed {
+		if slices.ContainsFunc(s.guests, func(g guest) bool { return g.name == name }) {
+			names = append(names, name)
 		}
 	}
-	add(target{"`respond \"hello\"`", s.metered.url("/hello"), "", 200})
-	for _, work := range []string{"echo", "contact"} {
-		add(target{work + ", `reverse_proxy` to a Go server", s.metered.url("/proxy/" + work), work, statusOf(work)})
+	return names
+}
+
+// A target is one row of a table: who is asked, where, for which work.
+type target struct {
+	work    work
+	label   string   // what answers, for humans
+	process *process // the Caddy in front
+	paths   []string // asked in turn
+	proxy   bool     // what the others with this work are compared with
+	alone   bool     // Caddy alone: does none of the work
+}
+
+// name is what -only is matched with, and unique.
+func (t target) name() string { return t.work.name + ": " + t.label }
+
+// targets are the rows of the load tables whose names match, table by table.
+func (s *site) targets(only *regexp.Regexp) (targets []target) {
+	for _, w := range worksDone() {
+		if w.guest == "" {
+			targets = append(targets, s.mixedTargets(w)...)
+			continue
+		}
+		if w.name == "echo" {
+			targets = append(targets, target{work: w, label: "Caddy alone: `respond \"hello\"`", process: s.metered, paths: []string{"/hello"}, alone: true})
+		}
+		targets = append(targets, target{work: w, label: "`reverse_proxy` to a Go server", process: s.metered, paths: []string{"/proxy/" + w.guest}, proxy: true})
+		if w.name == "echo" && s.container != nil {
+			targets = append(targets, target{work: w, label: "`reverse_proxy` to a Go server in " + s.box.name, process: s.metered, paths: []string{"/container/echo"}})
+		}
 		for _, g := range s.guests {
-			if g.work != work {
-				continue
-			}
-			add(target{work + ", " + g.language, s.metered.url("/" + g.name), work, statusOf(work)})
-			if s.off != nil {
-				add(target{work + ", " + g.language + ", unmetered", s.off.url("/" + g.name), work, statusOf(work)})
+			if g.work == w.guest {
+				targets = append(targets, s.functionTargets(w, g)...)
 			}
 		}
+	}
+	return slices.DeleteFunc(targets, func(t target) bool { return !only.MatchString(t.name()) })
+}
+
+// functionTargets are the rows of one guest with one work: all kinds of them
+// with the small echo, else the default, for not every figure is worth its time.
+func (s *site) functionTargets(w work, g guest) (targets []target) {
+	add := func(what string, p *process, path string) {
+		targets = append(targets, target{work: w, label: g.language + what, process: p, paths: []string{path + g.name}})
+	}
+	add("", s.metered, "/")
+	if w.name == "echo" && haveStartKinds {
+		for _, kind := range startKinds {
+			add(", `"+kind.option+"`", s.metered, "/"+kind.path+"/")
+		}
+	}
+	if w.name == "echo" && s.off != nil && (g.language == "Go" || g.language == "C") {
+		add(", unmetered", s.off, "/")
+	}
+	if isPlain(g) && w.body == smallBody(g.work) {
+		add(" on plain wazero", s.plain, "/")
 	}
 	return targets
 }
 
-func statusOf(work string) int {
-	if work == "contact" {
-		return http.StatusCreated
+// smallBody is the body of the first work that guests do.
+func smallBody(guest string) string {
+	for _, w := range worksDone() {
+		if w.guest == guest {
+			return w.body
+		}
 	}
-	return http.StatusOK
+	return ""
 }
 
-// probe checks that a target answers what it should: fast nonsense is no
-// result.
-func probe(ctx context.Context, t target) error {
-	status, body, err := post(ctx, t.url)
-	if err != nil {
-		return fmt.Errorf("asking %s: %w", t.name, err)
+// mixedTargets are the rows of the work that goes to all functions in turn.
+func (s *site) mixedTargets(w work) []target {
+	var functions, proxied []string
+	for i, name := range s.mixed() {
+		functions = append(functions, fmt.Sprintf("/mix/%d", i))
+		kind, _, _ := strings.Cut(name, "-")
+		proxied = append(proxied, "/proxy/"+kind)
 	}
-	wants := map[string]string{"": "hello", "echo": requestBody, "contact": `"email":"ada@example.com"`}
-	if status != t.status || !strings.Contains(body, wants[t.work]) {
-		return fmt.Errorf("%s answered %d %q, want %d and %q", t.name, status, body, t.status, wants[t.work])
+	return []target{
+		{work: w, label: "`reverse_proxy` to a Go server", process: s.metered, paths: proxied, proxy: true},
+		{work: w, label: fmt.Sprintf("%d functions in Go, Rust, Zig and C", len(functions)), process: s.metered, paths: functions},
+	}
+}
+
+// probe checks that a target answers what it should.
+func (t target) probe(ctx context.Context) error {
+	for _, path := range t.paths {
+		status, answer, err := post(ctx, t.process.url(path), t.work.body)
+		if err != nil {
+			return fmt.Errorf("asking %s: %w", t.name(), err)
+		}
+		want, good := t.work.answer, status == t.work.status
+		switch {
+		case t.alone:
+			want = "hello"
+		case len(t.paths) > 1: // different ones
+			good = status == http.StatusOK || status == http.StatusCreated
+		}
+		if !good || !strings.Contains(answer, want) {
+			return fmt.Errorf("%s answered %d %.200q, want %d and %.200q", t.name(), status, answer, t.work.status, want)
+		}
 	}
 	return nil
-}
-
-var client = &http.Client{Timeout: time.Minute}
-
-func post(ctx context.Context, url string) (status int, body string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(requestBody))
-	if err != nil {
-		return 0, "", err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	return response.StatusCode, string(text), err
 }
 
 // checkMetering drops the second Caddy if its metrics show that it counts
@@ -158,186 +261,22 @@ func (s *site) checkMetering(ctx context.Context) error {
 	return nil
 }
 
-var loopFuelLine = regexp.MustCompile(`(?m)^gojinn_fuel_total\{function="loop"\} (.*)$`)
-
 // loopFuel calls the function loop once and returns the fuel it has used.
 func loopFuel(ctx context.Context, p *process) (float64, error) {
-	if status, body, err := post(ctx, p.url("/loop")); err != nil || status != http.StatusOK {
+	if status, body, err := post(ctx, p.url("/loop"), "{}"); err != nil || status != http.StatusOK {
 		return 0, fmt.Errorf("calling loop of %s: status %d, %q, %v", p.name, status, body, err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url("/metrics"), nil)
+	text, err := p.metrics(ctx)
 	if err != nil {
 		return 0, err
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, fmt.Errorf("reading the metrics of %s: %w", p.name, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, fmt.Errorf("reading the metrics of %s: %w", p.name, err)
-	}
-	return parseLoopFuel(text)
-}
-
-func parseLoopFuel(metrics []byte) (float64, error) {
-	match := loopFuelLine.FindSubmatch(metrics)
-	if match == nil {
-		return 0, errors.New("the metrics lack gojinn_fuel_total of the function loop")
-	}
-	return strconv.ParseFloat(string(match[1]), 64)
-}
-
-func startUpstream(ctx context.Context) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, upstreamCommand)
-	cmd.Stderr = os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p, err := start("the Go server", cmd, "")
-	if err != nil {
-		return nil, err
-	}
-	p.address, err = bufio.NewReader(stdout).ReadString('\n')
-	p.address = strings.TrimSpace(p.address)
-	if err != nil {
-		p.stop()
-		return nil, fmt.Errorf("starting the Go server: %w", err)
-	}
-	return p, nil
-}
-
-// startCaddy builds cmd/gojinn with the linker flags and starts it.
-func (s *site) startCaddy(ctx context.Context, dir, name, ldflags string) (*process, error) {
-	progress("building and starting Caddy, %s", name)
-	binary := filepath.Join(dir, "gojinn-"+name)
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "nobadger,nomysql,nopgx", "-ldflags", ldflags, "-o", binary, "./cmd/gojinn")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("building cmd/gojinn: %w", err)
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	config := filepath.Join(dir, name+".caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile(dir, address, s.upstream.address, s.guests)), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(binary, "run", "--adapter", "caddyfile", "--config", config)
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	p, err := start("Caddy, "+name, cmd, address)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.await(ctx); err != nil {
-		p.stop()
-		return nil, err
-	}
-	return p, nil
-}
-
-// caddyfile is the configuration of both Caddys. They share a code cache: what
-// is compiled differs, so they never share code.
-func caddyfile(dir, address, upstream string, guests []guest) string {
-	var c strings.Builder
-	fmt.Fprintf(&c, `{
-	admin off
-	auto_https off
-	persist_config off
-	grace_period 1s
-	storage file_system %q
-	log {
-		level ERROR
-	}
-	gojinn {
-		cache_dir %q
-		defaults {
-			concurrency 64 queue 1024 wait 30s
-		}
-	}
-}
-
-http://%s {
-	metrics /metrics
-	respond /hello "hello"
-	handle_path /proxy/* {
-		reverse_proxy %s
-	}
-`, filepath.Join(dir, "storage"), filepath.Join(dir, "cache"), address, upstream)
-	for _, g := range guests {
-		fmt.Fprintf(&c, "\tgojinn /%s %q {\n\t\tname %s\n\t}\n", g.name, filepath.Join(dir, g.name+".wasm"), g.name)
-	}
-	return c.String() + "}\n"
-}
-
-// freeAddress is a loopback address that nobody listens on at this moment.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-func start(name string, cmd *exec.Cmd, address string) (*process, error) {
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	p := &process{name: name, cmd: cmd, address: address, exited: make(chan struct{})}
-	go func() {
-		defer close(p.exited)
-		_, _ = cmd.Process.Wait() // how it ended is nobody's question: it is stopped by a signal
-	}()
-	return p, nil
-}
-
-func (p *process) url(path string) string { return "http://" + p.address + path }
-
-// await returns when the server answers. It compiles functions first.
-func (p *process) await(ctx context.Context) error {
-	deadline := time.After(5 * time.Minute)
-	for {
-		if _, _, err := post(ctx, p.url("/hello")); err == nil {
-			return nil
-		}
-		select {
-		case <-p.exited:
-			return fmt.Errorf("%s ended before it served", p.name)
-		case <-deadline:
-			return fmt.Errorf("%s does not serve", p.name)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// stop ends the process, if there is one, and waits for its end.
-func (p *process) stop() {
-	if p == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-p.exited:
-	case <-time.After(10 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-	}
+	return metricSum(text, "gojinn_fuel_total", `function="loop"`)
 }
 
 // memory says how much memory the servers have held at most, where the system
 // tells.
 func (s *site) memory() (notes []string) {
-	for _, p := range []*process{s.metered, s.off, s.upstream} {
+	for _, p := range []*process{s.metered, s.off, s.plain, s.server} {
 		if p == nil {
 			continue
 		}

@@ -43,7 +43,7 @@ const chartStyle = `
   .s0 { fill: #54aeff } .s1 { fill: #0a5fc4 }
   @media (prefers-color-scheme: dark) {
     .back { fill: #0d1117 } text { fill: #e6edf3 } .grid { stroke: #30363d } .mark { stroke: #ff7b72 } .spread { stroke: #e6edf3 }
-    .s0 { fill: #1f6feb } .s1 { fill: #0c3f8f }
+    .s0 { fill: #388bfd } .s1 { fill: #1158c7 }
   }
 `
 

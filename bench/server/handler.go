@@ -4,33 +4,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// upstreamCommand as first argument makes this program the Go server that
-// functions compete with. It prints its address and serves until it is killed.
-const upstreamCommand = "serve-upstream"
-
-func serveUpstream(stdout io.Writer) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintln(stdout, listener.Addr()); err != nil {
-		return err
-	}
-	return http.Serve(listener, upstream())
-}
-
-// upstream does what the guests do, in an ordinary Go server: by hand, as its
+// handler does what the guests do, in an ordinary Go server: by hand, as its
 // author would write it, not by way of the contract.
-func upstream() http.Handler {
+func handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/contact", contact)
+	mux.HandleFunc("/prime", prime)
 	return mux
 }
 
@@ -42,6 +28,40 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Write(body)
+}
+
+// prime answers with the n-th prime number. The request's body is n.
+func prime(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<10))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	n, err := strconv.ParseUint(string(body), 10, 16)
+	if err != nil || n == 0 {
+		http.Error(w, "POST a number from 1 to 65535", http.StatusBadRequest)
+		return
+	}
+	fmt.Fprint(w, nthPrime(uint32(n)))
+}
+
+// nthPrime is, line by line, what the guests do.
+func nthPrime(n uint32) uint32 {
+	p := uint32(2)
+	for candidate := uint32(3); n > 1; candidate += 2 {
+		prime := true
+		for d := uint32(3); d*d <= candidate; d += 2 {
+			if candidate%d == 0 {
+				prime = false
+				break
+			}
+		}
+		if prime {
+			p = candidate
+			n--
+		}
+	}
+	return p
 }
 
 type contactForm struct {
