@@ -3,7 +3,7 @@
 // is taken, and then prints what it gets from every generator, a line for each.
 //
 // Its arguments say what to do before it reads: how many numbers to draw, and
-// how many maps to make.
+// how many maps to make. With a third one it prints only what is never the same.
 package main
 
 import (
@@ -55,6 +55,11 @@ func main() {
 	fmt.Println("math/rand/v2", rand.Uint64())
 	fmt.Println("shuffle", rand.Perm(20))
 	fmt.Println("maphash", maphash.String(maphash.MakeSeed(), "text"))
+	if len(os.Args) > 3 {
+		fmt.Println("crypto/rand", cryptorand.Text())
+		fmt.Println("number from start-up", early)
+		return
+	}
 	fmt.Println("map from start-up", slices.Collect(maps.Keys(table)))
 	fmt.Println("new map", slices.Collect(maps.Keys(maps.Clone(table))))
 	fmt.Println("crypto/rand", cryptorand.Text())
