@@ -35,11 +35,7 @@ the function answered, whatever the status, and 1 if it did not.`,
 			if err != nil {
 				return err
 			}
-			config, err := flags.load(args[0])
-			if err != nil {
-				return err
-			}
-			h, unload, err := loadFunction(ctx, config)
+			h, unload, err := loadForOneCall(ctx, &flags, args[0])
 			if err != nil {
 				return err
 			}
@@ -48,6 +44,18 @@ the function answered, whatever the status, and 1 if it did not.`,
 		})
 	flags.register(cmd)
 	return cmd
+}
+
+// loadForOneCall provisions a function that gets no sandbox ready for a second call.
+func loadForOneCall(ctx context.Context, flags *functionFlags, module string) (h *Handler, unload func(), err error) {
+	config, err := flags.load(module)
+	if err == nil {
+		config, err = config.with(keepNone)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return loadFunction(ctx, config)
 }
 
 // requestOf reads the request, or makes one.

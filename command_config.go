@@ -38,6 +38,20 @@ type functionConfig struct {
 	apps    caddy.ModuleMap // the app that it shares with other functions
 }
 
+// with returns the configuration with other options.
+func (c *functionConfig) with(change func(*Options)) (*functionConfig, error) {
+	h := new(Handler)
+	if err := json.Unmarshal(c.handler, h); err != nil {
+		return nil, err
+	}
+	change(&h.Options)
+	text, err := json.Marshal(h)
+	return &functionConfig{handler: text, apps: c.apps}, err
+}
+
+// keepNone has every call get a sandbox made for it, whatever the defaults are.
+func keepNone(o *Options) { o.Idle, o.Warm = new(Duration), new(Count) }
+
 // load returns the configuration of the function that the module is, or
 // becomes by the flags.
 func (f *functionFlags) load(module string) (*functionConfig, error) {

@@ -118,6 +118,36 @@ func TestCallCommand(t *testing.T) {
 	}
 }
 
+// TestCallOnce: there is no second call for which a sandbox could be wanted.
+func TestCallOnce(t *testing.T) {
+	module := moduleFile(t, "answer.wasm", answer("{}"))
+	config := writeFile(t, filepath.Join(t.TempDir(), "Caddyfile"), "{\n\tgojinn {\n\t\tdefaults {\n\t\t\twarm 1\n\t\t}\n\t}\n}\nhttp://localhost:1 {\n\tgojinn "+module+"\n}\n")
+	for _, flags := range []*functionFlags{{}, {config: config}} {
+		provisioning.Lock()
+		h, unload, err := loadForOneCall(t.Context(), flags, module)
+		provisioning.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unload()
+		if err := h.callOnce(t.Context(), nil, io.Discard, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		busy, parked := 1, 0
+		for range 6000 {
+			var running, restoring int
+			running, restoring, parked = h.function.Sandboxes()
+			if busy = running + restoring; busy == 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if busy+parked != 0 {
+			t.Errorf("after the call: got %d sandboxes getting ready and %d parked, want none", busy, parked)
+		}
+	}
+}
+
 func TestInspectCommand(t *testing.T) {
 	module := moduleFile(t, "answer.wasm", answer("{}"))
 	stdout, _, err := runCommand(t, "", "inspect", module)
