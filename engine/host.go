@@ -17,7 +17,7 @@ func instantiateHost(ctx context.Context, r wazero.Runtime) error {
 	for name, f := range map[string]func(*Sandbox){
 		rewrite.TickImport:  (*Sandbox).tick,
 		rewrite.StackImport: func(s *Sandbox) { s.finish(ErrStack) },
-		rewrite.ExitImport:  func(s *Sandbox) { s.exit(0) },
+		rewrite.ExitImport:  (*Sandbox).returned,
 	} {
 		private.NewFunctionBuilder().
 			WithGoFunction(api.GoFunc(func(ctx context.Context, _ []uint64) { f(sandboxFrom(ctx)) }), nil, nil).

@@ -166,6 +166,23 @@ func (s *Sandbox) park() {
 // exit keeps the guest where it is until its answer has been handed on. Then it
 // goes back to where it parked, or is left.
 func (s *Sandbox) exit(code uint32) {
+	s.ended(code)
+	s.pause()
+	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
+}
+
+// returned is exit for a guest whose main function has returned, and which is
+// left by returning: that is quicker than a panic, of which wazero makes an error.
+func (s *Sandbox) returned() {
+	s.ended(0)
+	if !s.guest.pause() || s.leaving {
+		return
+	}
+	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
+}
+
+// ended notes how the guest ended itself.
+func (s *Sandbox) ended(code uint32) {
 	if s.startup.ahead {
 		s.effect("it ends without reading its standard input")
 	}
@@ -173,8 +190,6 @@ func (s *Sandbox) exit(code uint32) {
 		s.end = &ExitError{code}
 	}
 	s.at = atExit
-	s.pause()
-	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
 }
 
 // pause gives control to whoever resumed the guest, and leaves it if that is
@@ -293,7 +308,7 @@ func (s *Sandbox) ending() error {
 	case errors.As(err, &exit) && exit.Code == 0:
 		return nil
 	case err == nil && s.result == nil:
-		return &HostError{Doing: "running", Value: "the guest returned without ending"} // EnterExport traps first
+		return &HostError{Doing: "running", Value: "the guest has been left without an end"} // it calls returned first
 	case err == nil:
 		err = trapOf(s.result)
 	}

@@ -10,7 +10,7 @@ import (
 //
 //   - Imports that read go through a loop of ours, so that the host can have itself called again by a guest that it has
 //     restored, before that guest sees an answer.
-//   - A program is entered through one function that never returns: the stack that is kept has always the same root.
+//   - A program is entered through one function: the stack that is kept has always the same root.
 //   - All mutable globals are exported.
 //   - What can't be put back (tables, dropped segments) is noted.
 
@@ -78,7 +78,7 @@ func (w *writer) enterProgram() {
 		}
 		a.with(opCall, w.funcIndex(e.index))
 		a.with(opCall, w.exit)
-		a.op(opUnreachable, opEnd)
+		a.op(opEnd)
 		w.program = w.add("gojinn.enter", w.typeOf(nil, nil), a)
 		return
 	}

@@ -20,7 +20,7 @@ package rewrite
 
 // Version names what this package makes of a module. It changes whenever the output or the limits change, and is
 // part of the key under which compiled code is cached.
-const Version = "5"
+const Version = "6"
 
 // What the rewritten module imports from the host and exports to it, beyond what it did before. A module that
 // imports from HostModule, or exports a name that begins with ReservedPrefix, is refused.
@@ -37,8 +37,7 @@ const (
 	StackImport = "stack_overflow"
 
 	// ExitImport is a function without parameters or results that the module calls when the program's main function
-	// has returned, if it was entered through EnterExport. The host ends the call; should it return, the module traps
-	// (unreachable).
+	// has returned, if it was entered through EnterExport, which returns when it does.
 	ExitImport = "exit"
 
 	// ReservedPrefix begins the name of everything the rewritten module exports to the engine.
@@ -67,8 +66,7 @@ const (
 	StartExport = ReservedPrefix + "start"
 
 	// EnterExport is a function without parameters or results, there if the module exports such a function as
-	// "_start". It calls the function of the start section, if there is one, then _start, then ExitImport, and
-	// never returns.
+	// "_start". It calls the function of the start section, if there is one, then _start, then ExitImport.
 	EnterExport = ReservedPrefix + "enter"
 )
 
