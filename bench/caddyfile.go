@@ -9,9 +9,6 @@ import (
 	"github.com/gojinn/gojinn/bench/plain"
 )
 
-// haveStartKinds says that the directive knows warm, idle and snapshot.
-const haveStartKinds = false
-
 // startKinds are the ways a sandbox can come to be that are measured beside the
 // default: their paths, and the option that brings them about.
 var startKinds = []struct{ path, option string }{
@@ -42,18 +39,15 @@ func newConfig(dir, address, admin string) *config {
 		defaults {
 			concurrency 64 queue 1024 wait 1m
 			timeout 1m
-`, admin, filepath.Join(dir, "storage"), filepath.Join(dir, "cache"))
-	if haveStartKinds {
-		c.WriteString("\t\t\tidle 10m\n")
-	}
-	fmt.Fprintf(c, `		}
+			idle 10m
+		}
 	}
 }
 
 http://%s {
 	metrics /metrics
 	respond /hello "hello"
-`, address)
+`, admin, filepath.Join(dir, "storage"), filepath.Join(dir, "cache"), address)
 	return c
 }
 
@@ -84,7 +78,7 @@ func (s *site) caddyfile(address string) string {
 	}
 	for _, g := range s.guests {
 		c.function(g.name, g.file(s.dir))
-		if g.work == "echo" && haveStartKinds {
+		if g.work == "echo" {
 			for _, kind := range startKinds {
 				c.function(kind.path+"/"+g.name, g.file(s.dir), kind.option)
 			}

@@ -37,7 +37,7 @@ func measureCold(ctx context.Context, s *site) (rows []coldRow, err error) {
 		all = append(all, cold{"the Go server, a container of " + s.box.name, func() (time.Duration, error) { return coldServer(ctx, s.box.argv) }})
 	}
 	for _, g := range s.guests {
-		if g.work == "echo" && haveStartKinds {
+		if g.work == "echo" {
 			url := s.metered.url("/fresh/" + g.name)
 			all = append(all, cold{"a function, a sandbox made for the request, " + g.language, func() (time.Duration, error) { return ask(ctx, url, time.Now()) }})
 		}

@@ -50,7 +50,7 @@ func findContainment(ctx context.Context, dir, binary string) (found containment
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	text = text[strings.LastIndexByte(text, '\n')+1:]
-	return strings.TrimSuffix(text[:min(len(text), 200)], ".")
+	return strings.TrimRight(text[:min(len(text), 200)], ".?!")
 }
 
 // bwrapContainment uses namespaces and nothing else.

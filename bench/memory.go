@@ -70,7 +70,7 @@ func (s *site) crowds() (crowds []crowd) {
 				}
 			}})
 		}
-		if g.work == "echo" && haveStartKinds {
+		if g.work == "echo" {
 			crowds = append(crowds, crowd{
 				what: "a parked sandbox, " + g.language, n: parkedSandboxes,
 				without: one(g), with: one(g, fmt.Sprintf("warm %d", parkedSandboxes)),

@@ -71,9 +71,6 @@ func startSite(ctx context.Context, dir string) (s *site, err error) {
 			return s, err
 		}
 	}
-	if !haveStartKinds {
-		s.notes = append(s.notes, "Only one kind of start was measured: this tree has no other.")
-	}
 	for _, t := range s.targets(regexp.MustCompile("")) {
 		if err := t.probe(ctx); err != nil {
 			return s, err
@@ -179,7 +176,7 @@ func (s *site) functionTargets(w work, g guest) (targets []target) {
 		targets = append(targets, target{work: w, label: g.language + what, process: p, paths: []string{path + g.name}})
 	}
 	add("", s.metered, "/")
-	if w.name == "echo" && haveStartKinds {
+	if w.name == "echo" {
 		for _, kind := range startKinds {
 			add(", `"+kind.option+"`", s.metered, "/"+kind.path+"/")
 		}
