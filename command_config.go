@@ -49,6 +49,16 @@ func (c *functionConfig) with(change func(*Options)) (*functionConfig, error) {
 	return &functionConfig{handler: text, apps: c.apps}, err
 }
 
+// options are what the function's configuration says, and the app's defaults.
+func (c *functionConfig) options(app *App) (Options, error) {
+	h := new(Handler)
+	err := json.Unmarshal(c.handler, h)
+	if app.Defaults != nil {
+		h.Options = h.Options.withDefaults(*app.Defaults)
+	}
+	return h.Options, err
+}
+
 // keepNone has every call get a sandbox made for it, whatever the defaults are.
 func keepNone(o *Options) { o.Idle, o.Warm = new(Duration), new(Count) }
 

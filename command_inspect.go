@@ -18,27 +18,116 @@ import (
 func inspectCommand() *cobra.Command {
 	var flags functionFlags
 	cmd := subcommand("inspect <module.wasm>", "Shows what a module needs and how it is started", `
-Checks and compiles a module as a server would, runs nothing of it, and prints
-what it imports, exports and uses. A module that can't be served is an error.`,
+Checks and compiles a module as a server would, and prints what it imports,
+exports and uses, and how it gets ready for a request. To know that, its program
+is started as a server starts it ahead of a request: up to its first read of
+standard input, within its timeout, and no further than to the first thing that
+would have an effect outside of it. A module that can't be served is an error.`,
 		cobra.ExactArgs(1),
 		func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			config, err := flags.load(args[0])
 			if err != nil {
 				return err
 			}
-			h, unload, err := loadFunction(ctx, config)
+			warm, err := config.with(func(o *Options) { o.Warm = new(Count(1)) })
+			if err != nil {
+				return err
+			}
+			h, unload, err := loadFunction(ctx, warm)
 			if err != nil {
 				return err
 			}
 			defer unload()
-			printProgram(cmd.OutOrStdout(), h.function.Program())
+			options, err := config.options(h.app)
+			if err != nil {
+				return err
+			}
+			start, err := h.startOnce(ctx, &options)
+			if err != nil {
+				return err
+			}
+			printProgram(cmd.OutOrStdout(), h.function.Program(), start)
 			return nil
 		})
 	flags.register(cmd)
 	return cmd
 }
 
-func printProgram(to io.Writer, p *engine.Program) {
+// programStart is how a function's sandboxes get ready for a call.
+type programStart struct {
+	kind, why string
+	restored  string        // how memory is taken back; "" if it is not
+	parked    engine.Parked // the zero value if no sandbox waits for a call
+}
+
+// startOnce has the program started ahead of a call, if a server with these options
+// would. The function must keep one sandbox warm.
+func (h *Handler) startOnce(ctx context.Context, options *Options) (*programStart, error) {
+	if !options.keepsSandboxes() {
+		return &programStart{kind: engine.StartFresh, why: "idle and warm are 0, so that every call gets a sandbox made for it"}, nil
+	}
+	h.function.Start()
+	if err := atRest(ctx, h.function); err != nil {
+		return nil, err
+	}
+	s := new(programStart)
+	s.kind, s.why = h.whyStart()
+	s.parked, _ = h.function.Parked()
+	if s.kind != engine.StartFresh {
+		s.restored = howRestored(h.app.engine)
+	}
+	return s, nil
+}
+
+// whyStart is the function's start kind and the reason, for people.
+func (h *Handler) whyStart() (kind, why string) {
+	kind, why = h.function.StartKind()
+	switch {
+	case kind == "":
+		return "not known", "its start-up could not be run ahead of a call; function call says why"
+	case kind != engine.StartFresh:
+	case why == h.function.Program().Report().Unrestorable:
+		why = "the module " + why
+	default:
+		why = "no sandbox can be taken back here: " + why
+	}
+	return kind, printable(why)
+}
+
+// keepsSandboxes tells whether a server keeps sandboxes for another call.
+func (o *Options) keepsSandboxes() bool {
+	e := engine.Options{Concurrency: o.concurrency()}
+	o.keep(&e)
+	return e.Idle > 0 || e.Warm > 0
+}
+
+// atRest waits until no sandbox of the function serves a call or gets ready for one.
+func atRest(ctx context.Context, f *engine.Function) error {
+	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		if running, restoring, _ := f.Sandboxes(); running+restoring == 0 {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// howRestored says how sandboxes' memories are taken back, and why not in a
+// faster way.
+func howRestored(e *engine.Engine) string {
+	how, why := e.Restoring()
+	switch {
+	case how == engine.StartFresh:
+		return "not at all, " + why
+	case why != "":
+		return fmt.Sprintf("by %s, since there is no %s", how, why)
+	}
+	return "by " + how
+}
+
+func printProgram(to io.Writer, p *engine.Program, start *programStart) {
 	r := p.Report()
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
@@ -47,7 +136,17 @@ func printProgram(to io.Writer, p *engine.Program) {
 		line("name", "%s", printable(r.ModuleName))
 	}
 	line("compiled in", "%s", p.CompileTime().Round(time.Millisecond))
-	line("start", "%s: every call gets a sandbox made for it", engine.StartFresh)
+	line("start", "%s: %s", start.kind, start.why)
+	if start.parked.Reseeded {
+		line("repeats", "what initialisers drew from math/rand and hash/maphash, and what select chooses, is the same in every call")
+	}
+	if start.restored != "" {
+		line("restored", "%s", start.restored)
+	}
+	line("image", "%s, shared by its sandboxes", humanize.IBytes(uint64(p.ImageBytes())))
+	if start.parked.Kept > 0 {
+		line("kept", "%s in each sandbox that waits for a call", humanize.IBytes(uint64(start.parked.Kept)))
+	}
 	line("code", "%s in %d functions", humanize.IBytes(uint64(r.CodeBytes)), r.Functions)
 	line("data", "%s in %d segments, merged into %d", humanize.IBytes(uint64(r.DataBytes)), r.DataSegments, r.MergedSegments)
 	line("memory", "%s", limitsOf(r.Memory))

@@ -15,6 +15,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/gojinn/gojinn/engine"
 )
 
 // runCommand runs a subcommand of "function" as the command line would.
@@ -155,7 +157,7 @@ func TestInspectCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"sha256 ", "start   ", "fresh: ", "memory  ", "64 KiB at the start",
+		"sha256 ", "start   ", "late: ", "memory  ", "64 KiB at the start", "image  ",
 		"import  ", "wasi_snapshot_preview1.fd_write (i32, i32, i32, i32) -> (i32)", "export  ", "_start func () -> ()",
 	} {
 		if !strings.Contains(stdout, want) {
@@ -170,6 +172,70 @@ func TestInspectCommand(t *testing.T) {
 	big.Main()
 	if _, _, err := runCommand(t, "", "inspect", moduleFile(t, "big.wasm", big.Bytes())); err == nil || !strings.Contains(err.Error(), "its limit is") {
 		t.Errorf("more memory than the limit: got %v", err)
+	}
+}
+
+// prepares is a program that computes before it reads its input, and answers {}.
+func prepares(g guest, before ...any) []byte {
+	count := code(num(100_000), 0x21, 0, loop(0x20, 0, num(1), 0x6b, 0x22, 0, 0x0d, 0))
+	g.Export("_start", 0, g.FuncLocals(nil, nil, i32s(1), code(
+		count, code(before...), g.transfer(g.read, 0, 4096, num(4096)), g.print(1, 1024, "{}"))...))
+	return g.Bytes()
+}
+
+func TestInspectStart(t *testing.T) {
+	restored := func() string {
+		e, err := engine.New(engine.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		how, _ := e.Restoring()
+		return "restored by " + how
+	}()
+	short := newGuest(1)
+	short.Main(short.transfer(short.read, 0, 4096, num(4096))...)
+	changesTable := newGuest(1)
+	changesTable.Table(2)
+	for _, test := range []struct {
+		name    string
+		module  []byte
+		options string // in a Caddyfile
+		want    string
+		other   string // that is there too
+		isnt    string
+	}{
+		{"nothing to assume", short.Bytes(), "", "reset: its start-up takes next to nothing, ", restored, "kept"},
+		{"pure", prepares(newGuest(1)), "", "snapshot: its start-up depends on nothing", restored, "repeats"},
+		{"kept", prepares(newGuest(1), store(8192, num(1))), "", "snapshot: ", "in each sandbox that waits for a call", "repeats"},
+		{"off", prepares(newGuest(1)), "snapshot off", "reset: snapshot is off", restored, "kept"},
+		{"writes first", answer("{}"), "", "late: its start-up can't run ahead of a call: it writes to its standard output", restored, "kept"},
+		{"argument of the call", prepares(newGuest(1)), "args {http.request.uri}", "late: its start-up can't run ahead of a call: its arguments", restored, ""},
+		{"never reads", spins(), "timeout 50ms", "late: its start-up can't run ahead of a call: ", restored, "kept"},
+		{"traps first", traps(), "", "late: its start-up can't run ahead of a call: ", "unreachable", "kept"},
+		{"changes a table", prepares(changesTable, num(0), 0xd0, 0x70, 0x26, 0), "", "fresh: the module ", "tables", "restored"},
+		{"nothing is kept", prepares(newGuest(1)), "idle 0", "fresh: idle and warm are 0", "", "restored"},
+		{"what is warm is kept", prepares(newGuest(1)), "idle 0\n\t\twarm 1", "snapshot: ", restored, ""},
+		{"no memory", prepares(newGuest(20)), "memory 2MiB", "not known: ", "function call says why", "kept"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			module := moduleFile(t, "fn.wasm", test.module)
+			config := writeFile(t, filepath.Join(t.TempDir(), "Caddyfile"),
+				"{\n\tgojinn {\n\t\tmemory 1MiB\n\t}\n}\nhttp://localhost:1 {\n\tgojinn "+module+" {\n\t\t"+test.options+"\n\t}\n}\n")
+			stdout, _, err := runCommand(t, "", "inspect", module, "--config", config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout = strings.Join(strings.Fields(stdout), " ")
+			for _, want := range []string{"start " + test.want, strings.Join(strings.Fields(test.other), " ")} {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("got\n%s\nwant %q in it", stdout, want)
+				}
+			}
+			if test.isnt != "" && strings.Contains(stdout, test.isnt) {
+				t.Errorf("got\n%s\nwant no %q in it", stdout, test.isnt)
+			}
+		})
 	}
 }
 
@@ -199,6 +265,10 @@ func TestNewBuildAndCall(t *testing.T) {
 	var response map[string]any
 	if err := json.Unmarshal([]byte(stdout), &response); err != nil {
 		t.Errorf("got %q: %v", stdout, err)
+	}
+
+	if stdout, _, err = runCommand(t, "", "inspect", out); err != nil || !strings.Contains(stdout, "snapshot: it is a Go program") || !strings.Contains(stdout, "repeats  ") {
+		t.Errorf("inspect: got %v\n%s\nwant a snapshot and what it repeats", err, stdout)
 	}
 
 	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { undefined() }\n")
