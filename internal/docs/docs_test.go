@@ -82,7 +82,7 @@ func pages(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for _, file := range found {
-			if !strings.Contains(file, "node_modules") && !strings.Contains(file, "target/") {
+			if !strings.Contains(file, "node_modules") && !strings.Contains(file, "target/") && !strings.Contains(file, "testdata/") {
 				all = append(all, file)
 			}
 		}
