@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,13 +21,13 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "function",
-		Usage: "new|build|call|dev|inspect",
+		Usage: "new|build|call|dev|bench|inspect",
 		Short: "Works on WebAssembly functions",
 		Long: `
 Starts, compiles, tries out, serves and examines functions: WASI programs that
 answer HTTP requests. See "function <command> --help".`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), inspectCommand())
+			cmd.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), benchCommand(), inspectCommand())
 		},
 	})
 }
@@ -105,7 +106,7 @@ func loadFunction(ctx context.Context, config *functionConfig) (h *Handler, unlo
 	base, err := caddy.ProvisionContext(&caddy.Config{
 		Admin:   &caddy.AdminConfig{Disabled: true},
 		Logging: quiet(),
-		AppsRaw: config.apps,
+		AppsRaw: maps.Clone(config.apps), // Caddy takes out what it has read
 	})
 	if err != nil {
 		return nil, nil, err

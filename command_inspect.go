@@ -63,12 +63,19 @@ type programStart struct {
 // startOnce has the program started ahead of a call, if a server with these options
 // would. The function must keep one sandbox warm.
 func (h *Handler) startOnce(ctx context.Context, options *Options) (*programStart, error) {
-	if !options.keepsSandboxes() {
-		return &programStart{kind: engine.StartFresh, why: "idle and warm are 0, so that every call gets a sandbox made for it"}, nil
+	if options.keepsSandboxes() {
+		h.function.Start()
+		if err := atRest(ctx, h.function); err != nil {
+			return nil, err
+		}
 	}
-	h.function.Start()
-	if err := atRest(ctx, h.function); err != nil {
-		return nil, err
+	return h.programStart(options), nil
+}
+
+// programStart is what is known of it by now.
+func (h *Handler) programStart(options *Options) *programStart {
+	if !options.keepsSandboxes() {
+		return &programStart{kind: engine.StartFresh, why: "idle and warm are 0, so that every call gets a sandbox made for it"}
 	}
 	s := new(programStart)
 	s.kind, s.why = h.whyStart()
@@ -76,7 +83,7 @@ func (h *Handler) startOnce(ctx context.Context, options *Options) (*programStar
 	if s.kind != engine.StartFresh {
 		s.restored = howRestored(h.app.engine)
 	}
-	return s, nil
+	return s
 }
 
 // whyStart is the function's start kind and the reason, for people.
@@ -114,17 +121,24 @@ func atRest(ctx context.Context, f *engine.Function) error {
 	}
 }
 
-// howRestored says how sandboxes' memories are taken back, and why not in a
-// faster way.
+// howRestored says how memory is taken back, where it is, and why not in a faster way.
 func howRestored(e *engine.Engine) string {
 	how, why := e.Restoring()
-	switch {
-	case how == engine.StartFresh:
-		return "not at all, " + why
-	case why != "":
+	if why != "" {
 		return fmt.Sprintf("by %s, since there is no %s", how, why)
 	}
 	return "by " + how
+}
+
+// print writes what the start is, line by line.
+func (s *programStart) print(line func(name, format string, args ...any)) {
+	line("start", "%s: %s", s.kind, s.why)
+	if s.parked.Reseeded {
+		line("repeats", "what initialisers drew from math/rand and hash/maphash, and what select chooses, is the same in every call")
+	}
+	if s.restored != "" {
+		line("restored", "%s", s.restored)
+	}
 }
 
 func printProgram(to io.Writer, p *engine.Program, start *programStart) {
@@ -136,13 +150,7 @@ func printProgram(to io.Writer, p *engine.Program, start *programStart) {
 		line("name", "%s", printable(r.ModuleName))
 	}
 	line("compiled in", "%s", p.CompileTime().Round(time.Millisecond))
-	line("start", "%s: %s", start.kind, start.why)
-	if start.parked.Reseeded {
-		line("repeats", "what initialisers drew from math/rand and hash/maphash, and what select chooses, is the same in every call")
-	}
-	if start.restored != "" {
-		line("restored", "%s", start.restored)
-	}
+	start.print(line)
 	line("image", "%s, shared by its sandboxes", humanize.IBytes(uint64(p.ImageBytes())))
 	if start.parked.Kept > 0 {
 		line("kept", "%s in each sandbox that waits for a call", humanize.IBytes(uint64(start.parked.Kept)))
