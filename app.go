@@ -47,6 +47,7 @@ type App struct {
 	Store     json.RawMessage `json:"store,omitempty"`
 	Metrics   json.RawMessage `json:"metrics,omitempty"`
 
+	logger *zap.Logger
 	key    engineKey
 	engine *engine.Engine // nil until Provision has it
 
@@ -152,6 +153,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.check(); err != nil {
 		return err
 	}
+	a.logger = ctx.Logger()
 	a.names = make(map[string]bool)
 	a.key = engineKey{
 		compilers: int(valueOr(a.Compilers, 0)),
@@ -160,7 +162,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Memory == nil {
 		a.key.memory = defaultCeiling()
 	}
-	if err := a.openEngine(ctx.Logger()); err != nil {
+	if err := a.openEngine(); err != nil {
 		return err
 	}
 	return registerMetrics(ctx.GetMetricsRegistry())
@@ -182,13 +184,13 @@ func (a *App) check() error {
 
 // openEngine sets a.engine and a.key. A cache directory that nobody asked for
 // and that can't be used is not worth a refused configuration.
-func (a *App) openEngine(logger *zap.Logger) (err error) {
+func (a *App) openEngine() (err error) {
 	if a.CacheDir == "" {
 		a.key.cacheDir = filepath.Join(caddy.AppDataDir(), "gojinn")
 		if a.engine, err = acquireEngine(a.key); err == nil {
 			return nil
 		}
-		logger.Warn("compiled code will not be kept", zap.Error(err))
+		a.logger.Warn("compiled code will not be kept", zap.Error(err))
 		a.key.cacheDir = ""
 	} else {
 		dir, err := caddy.NewReplacer().ReplaceOrErr(a.CacheDir, true, true)
@@ -222,6 +224,8 @@ func defaultCeiling() int64 {
 // kept warm. The engine works from the moment it is provisioned.
 func (a *App) Start() error {
 	a.started.Store(true)
+	how, why := a.engine.Restoring()
+	a.logger.Info("restoring sandboxes", zap.String("by", how), zap.String("reason", why))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, start := range a.starts {
