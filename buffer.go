@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	firstBuffer = 4 << 10   // what a buffer begins with, in bytes
-	maxPooled   = 2 << 20   // a larger buffer is left to the garbage collector
+	firstBuffer = 4 << 10 // what a buffer begins with, in bytes
+	maxPooled   = 2 << 20 // a larger buffer is left to the garbage collector
 )
 
 // buffers holds byte slices for reuse. The garbage collector empties it.

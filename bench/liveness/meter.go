@@ -61,7 +61,10 @@ func (m *meter) load(ctx context.Context, module []byte) (*engine.Program, *engi
 	if err != nil {
 		return nil, nil, err
 	}
-	function, err := program.Function(engine.Options{Limits: engine.Limits{Timeout: m.timeout, Memory: 128 << 20, Log: 1 << 10}})
+	function, err := program.Function(engine.Options{
+		Limits: engine.Limits{Timeout: m.timeout, Memory: 128 << 20, Log: 1 << 10},
+		Idle:   30 * time.Second,
+	})
 	if err != nil {
 		return nil, nil, errors.Join(err, program.Close())
 	}
