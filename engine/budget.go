@@ -12,7 +12,7 @@ import (
 type Budget struct {
 	limit   int64 // 0: none
 	used    atomic.Int64
-	reclaim func(n int64) bool // frees at least some of n bytes that are kept for later, if it can; nil: nothing is
+	reclaim func(n int64) bool // frees n bytes that are kept for later, if there are as many; true if it freed any. nil: nothing is kept
 }
 
 // NewBudget returns a budget of limit bytes; 0 means no ceiling.

@@ -194,8 +194,12 @@ func (e *Engine) remove(f *Function) {
 }
 
 // reclaim frees parked sandboxes, those that have been idle longest first,
-// until n bytes have come back to the budget. It is false if there was none.
+// until n bytes have come back to the budget. It is false if there was none, or if
+// all together are not enough: who can't be served anyway takes none from others.
 func (e *Engine) reclaim(n int64) (some bool) {
+	if e.idleBytes() < n {
+		return false
+	}
 	for n > 0 {
 		f := e.idlest()
 		if f == nil {
@@ -207,6 +211,16 @@ func (e *Engine) reclaim(n int64) (some bool) {
 		}
 	}
 	return some
+}
+
+// idleBytes is how much of the budget all parked sandboxes have.
+func (e *Engine) idleBytes() (n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for f := range e.functions {
+		n += f.pool.idleBytes()
+	}
+	return n
 }
 
 // idlest returns the function with the sandbox that has been idle longest, or nil.

@@ -217,20 +217,35 @@ func (f *Function) Memory() int64 { return f.memory.Load() }
 // deadline or another limit ends it; no part of the guest lives on. The error
 // says how the call ended, nil meaning exit code 0; the receipt is as complete
 // as the call was.
+//
+// A goroutine that is locked to its thread ([runtime.LockOSThread]) must not call
+// it: guests live in coroutines, and Go ends a process in which such a goroutine
+// resumes one.
 func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (Receipt, error) {
 	queued, err := f.pool.acquire(ctx)
 	if err != nil {
 		return Receipt{Queue: queued}, err
 	}
-	s := f.pool.take(ctx)
-	if s == nil {
+	var s *Sandbox
+	served := false
+	defer func() {
+		if served {
+			return
+		}
+		// There is no sandbox, or the goroutine ends in what the caller gave us.
+		f.pool.release()
+		if s != nil {
+			s.close()
+		}
+		f.pool.leave()
+	}()
+	if s = f.pool.take(ctx); s == nil {
 		if s, err = newSandbox(ctx, f); err != nil {
-			f.pool.release()
-			f.pool.leave()
 			return Receipt{Queue: queued}, err
 		}
 	}
 	receipt, err := s.run(ctx, in, out, log)
+	served = true
 	receipt.Queue = queued
 	renew := f.keeps() && f.pool.renewing()
 	f.pool.release()

@@ -72,13 +72,20 @@ func (l *linearMemory) charge(bytes int64) error {
 	return nil
 }
 
-// keep makes the present contents what restore goes back to.
+// keep makes the present contents what restore goes back to. The error is
+// [ErrOverloaded]. With errCramped, memory is as it was and needs a reset; after any
+// other it can't be used.
 func (l *linearMemory) keep() error {
 	if err := l.mapped.Keep(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrOverloaded, err)
 	}
-	return l.charge(int64(l.mapped.Size()) + l.mapped.Kept())
+	if err := l.charge(int64(l.mapped.Size()) + l.mapped.Kept()); err != nil {
+		return fmt.Errorf("%w: %w", errCramped, err)
+	}
+	return nil
 }
+
+var errCramped = errors.New("no room to keep what a start-up has made")
 
 // restore takes the memory back to when it was kept.
 func (l *linearMemory) restore() error {

@@ -36,6 +36,7 @@ type pool struct {
 	restoring int             // sandboxes that are being renewed
 	awaiting  []chan *Sandbox // calls that wait for one of those, never more than there are
 	timer     *time.Timer     // frees those that have been idle for too long; nil: none runs
+	freeing   sync.WaitGroup  // of those taken out of ready to be freed
 }
 
 func newPool(options Options) *pool {
@@ -150,15 +151,21 @@ func (p *pool) expire() {
 	p.schedule()
 	p.mu.Unlock()
 	for _, s := range old {
-		s.close()
+		p.free(s)
 	}
 }
 
-// oldest takes out the sandbox that has been parked longest. mu is held.
+// oldest takes out the sandbox that has been parked longest, for free. mu is held.
 func (p *pool) oldest() *Sandbox {
 	s := p.ready[0]
 	p.ready = slices.Delete(p.ready, 0, 1)
+	p.freeing.Add(1)
 	return s
+}
+
+func (p *pool) free(s *Sandbox) {
+	defer p.freeing.Done()
+	s.close()
 }
 
 // evict frees the sandbox that has been parked longest. It returns how many bytes
@@ -172,8 +179,18 @@ func (p *pool) evict() (bytes int64, ok bool) {
 	s := p.oldest()
 	p.mu.Unlock()
 	bytes = s.memory.reserved
-	s.close()
+	p.free(s)
 	return bytes, true
+}
+
+// idleBytes is how much of the budget evicting all that is parked would give back.
+func (p *pool) idleBytes() (n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.ready {
+		n += s.memory.reserved
+	}
+	return n
 }
 
 // parked is the number of sandboxes that wait for a call, and idleSince when the one
@@ -248,6 +265,7 @@ func (p *pool) close() {
 	for more := true; more; {
 		_, more = p.evict()
 	}
+	p.freeing.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.timer != nil {

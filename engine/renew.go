@@ -62,10 +62,35 @@ type checkpoint struct {
 // renew makes the sandbox ready for the next call. It is false if the sandbox
 // has to be closed instead. The call must have been finished.
 func (s *Sandbox) renew() bool {
-	var host *HostError
-	if errors.As(s.result, &host) || s.calls >= maxCalls {
+	return s.ready("renewing", func() bool {
+		return s.calls < maxCalls && s.goBack()
+	})
+}
+
+// prepare makes a sandbox that has not been used ready for its first call.
+func (s *Sandbox) prepare() bool {
+	return s.ready("preparing", func() bool {
+		ok := s.restart()
+		s.kind = StartFresh
+		return ok
+	})
+}
+
+// ready tells whether f has made the sandbox ready for a call. A fault of the
+// host costs no more than the sandbox.
+func (s *Sandbox) ready(doing string, f func() bool) (ok bool) {
+	if s.faulty {
 		return false
 	}
+	err := guarded(doing, func() error { ok = f(); return nil })
+	if err != nil && s.function.engine.verify != nil {
+		s.function.engine.verify(err.Error())
+	}
+	return ok
+}
+
+// goBack takes the guest back to where it first read, or to its very start.
+func (s *Sandbox) goBack() bool {
 	if s.kept != nil && s.at == atExit && s.kept.rewinds < maxRewinds {
 		return s.rewind()
 	}
@@ -73,15 +98,6 @@ func (s *Sandbox) renew() bool {
 		s.function.start.unread()
 	}
 	return s.restart()
-}
-
-// prepare makes a sandbox that has not been used ready for its first call.
-func (s *Sandbox) prepare() bool {
-	if !s.restart() {
-		return false
-	}
-	s.kind = StartFresh
-	return true
 }
 
 // rewind takes the guest back to where it first read.
@@ -109,26 +125,31 @@ func (s *Sandbox) rewind() bool {
 // restart takes everything back to what the module says and, unless that has
 // to wait for the call, starts the program up to its first read.
 func (s *Sandbox) restart() bool {
-	if !s.reset() {
-		return false
-	}
-	if s.function.start.late() {
-		s.kind = StartLate
-		return true
-	}
-	if s.startAhead() {
-		s.kind = StartReset
-		return true
-	}
-	if !s.reset() {
-		return false
+	for range 2 {
+		if !s.reset() {
+			return false
+		}
+		if s.function.start.late() {
+			s.kind = StartLate
+			return true
+		}
+		if s.startAhead() {
+			s.kind = StartReset
+			return true
+		}
+		if !errors.Is(s.end, errCramped) {
+			break
+		}
 	}
 	s.kind = StartLate
-	return s.function.start.late()
+	return s.reset() && s.function.start.late()
 }
 
 // reset leaves the guest and takes everything back to what the module says.
 func (s *Sandbox) reset() bool {
+	if s.faulty {
+		return false
+	}
 	if s.at == atStart {
 		return true
 	}
@@ -161,6 +182,7 @@ func (s *Sandbox) startAhead() bool {
 		return true
 	}
 	err := s.ending()
+	s.faulty = s.faulty || isFault(err)
 	_ = s.process.finish(false) // discards
 	s.function.start.failed(err)
 	return false
@@ -176,7 +198,9 @@ func (s *Sandbox) settle() {
 	kind, why, goRandom := s.classify()
 	if kind == StartSnapshot {
 		if err := s.memory.keep(); err != nil {
-			kind, why = StartReset, fmt.Sprintf("what it has to keep is too much: %v", err)
+			s.faulty = !errors.Is(err, errCramped) // then its memory may be anything
+			s.function.start.cramped()
+			s.finish(err)
 		}
 	}
 	if kind == StartSnapshot {
@@ -200,6 +224,8 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 	switch {
 	case mode == SnapshotOff:
 		return StartReset, "snapshot is off", nil
+	case s.function.start.isCramped():
+		return StartReset, "what it has to keep was too much just now", nil
 	case s.fuel != nil && used < quickStart && mode != SnapshotOn:
 		return StartReset, fmt.Sprintf("its start-up takes next to nothing, %d instructions", used), nil
 	case !s.pristine():

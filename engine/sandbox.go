@@ -47,6 +47,7 @@ type Sandbox struct {
 	globals []api.MutableGlobal // nil until they are needed
 	kept    *checkpoint         // what it goes back to after a call; nil: to the very start
 	leaving bool                // the guest is to be left, wherever it is
+	faulty  bool                // it can't be used again: the host has failed it
 	calls   int                 // it has served
 	since   time.Time           // when it was parked; the pool's
 
@@ -133,18 +134,18 @@ func (s *Sandbox) begin(ctx context.Context, now time.Time) {
 
 // run answers one call: from its start, or from where the guest waits for it.
 func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Receipt, error) {
-	limits := &s.function.options.Limits
 	start := time.Now()
 	s.begin(ctx, start)
-	if s.at == atStart {
-		s.boot(s, false)
-	}
-	s.attach(in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
-	s.guest.resume()
-	s.calls++
-	err := s.ending()
-	if errFiles := s.process.finish(err == nil); err == nil {
+	err := guarded("serving", func() error { return s.answer(in, out, log) })
+	errFiles := guarded("closing files", func() error { return s.process.finish(err == nil) })
+	s.faulty = isFault(err) || isFault(errFiles)
+	if err == nil {
 		err = errFiles
+	}
+	s.calls++
+	s.ctx, s.life = s.function.pool.closing, nil // the caller's may hold a whole request
+	if s.function.resolves {
+		s.args, s.env = nil, nil
 	}
 	return Receipt{
 		Duration: time.Since(start),
@@ -154,10 +155,23 @@ func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Re
 	}, err
 }
 
+// answer lets the guest answer a call, and says how that ended.
+func (s *Sandbox) answer(in io.Reader, out, log io.Writer) error {
+	if s.at == atStart {
+		s.boot(s, false)
+	}
+	limits := &s.function.options.Limits
+	s.attach(in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
+	s.guest.resume()
+	return s.ending()
+}
+
 // park keeps the guest where it is until there is a call. A start ahead of its
 // call has come to its end here.
 func (s *Sandbox) park() {
-	s.parked = time.Now()
+	if s.kept == nil { // or its program has waited ever since it came here first
+		s.parked = time.Now()
+	}
 	s.settle()
 	s.at = atRead
 	s.pause()
@@ -322,16 +336,21 @@ func (s *Sandbox) ending() error {
 
 // trapOf turns wazero's error for a call that ended by itself into ours.
 func trapOf(err error) error {
-	var host runtime.Error
-	if errors.As(err, &host) {
+	message, trace, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
+	message, trap := strings.CutPrefix(message, "wasm error: ")
+	switch {
+	case message == "stack overflow": // it may come without the prefix
+		return ErrStack
+	case !trap, strings.HasSuffix(message, " (recovered by wazero)"): // a host function's panic
 		return &HostError{Doing: "serving the guest", Value: err}
 	}
-	message, trace, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
-	message = strings.TrimPrefix(message, "wasm error: ")
-	if message == "stack overflow" {
-		return ErrStack
-	}
 	return &TrapError{Message: message, Trace: strings.TrimPrefix(trace, "\t")}
+}
+
+// isFault tells whether a call ended by a fault of the host.
+func isFault(err error) bool {
+	var host *HostError
+	return errors.As(err, &host)
 }
 
 // boundedOutput ends the call when the guest writes more than it may.

@@ -16,6 +16,7 @@ type starts struct {
 	onlyLate  bool          // it must not be started ahead of its calls
 	retry     time.Time     // not before this
 	backoff   time.Duration // since the last failure
+	noRoom    time.Time     // until then, nothing is kept of a start-up
 }
 
 const (
@@ -54,6 +55,19 @@ func (s *starts) succeeded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backoff, s.retry = 0, time.Time{}
+}
+
+// cramped notes that there was no room to keep what a start-up had made.
+func (s *starts) cramped() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noRoom = time.Now().Add(maxBackoff)
+}
+
+func (s *starts) isCramped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.noRoom)
 }
 
 // unread notes a call that ended before it read, as a start ahead of a call would: it

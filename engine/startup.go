@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -71,7 +72,7 @@ func (p *process) effect(what string) { p.sandbox.finish(&effectError{what}) }
 // change until the call comes, and opening it may change it.
 func (p *process) beforeMount(guestPath string) {
 	if p.startup.ahead {
-		p.effect(fmt.Sprintf("it uses %q", guestPath))
+		p.effect(fmt.Sprintf("it uses %q", cmp.Or(guestPath, "/")))
 	}
 }
 

@@ -35,7 +35,7 @@ type process struct {
 
 	origin time.Time     // of the monotonic clock: when the program started
 	idle   time.Duration // since then that it slept, or waited for a call: no CPU time
-	parked time.Time     // since when it waits for a call
+	parked time.Time     // since when it waits for a call; zero: it was started with the call
 
 	vectors [][]byte // scratch of iovecs
 }
@@ -70,7 +70,8 @@ func (p *process) boot(s *Sandbox, ahead bool) {
 
 // open gives the process its clocks and descriptors. Its standard streams lead nowhere yet.
 func (p *process) open(tree *vfs.Tree, maxFiles int) {
-	p.origin, p.idle = time.Now(), 0
+	p.origin, p.idle, p.parked = time.Now(), 0, time.Time{}
+	p.early = p.early[:0] // of a start that was abandoned
 	p.look(tree)
 	p.files.reset(maxFiles)
 	p.std = [...]descriptor{

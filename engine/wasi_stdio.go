@@ -79,7 +79,7 @@ func (i *heldInput) Ready(want vfs.Events) (vfs.Events, int64) {
 func (i *heldInput) Notify(vfs.Events, func()) (stop func()) { return func() {} }
 
 // streamInput reads ahead, one buffer at a time and only when somebody waits
-// for it.
+// for it or asks whether it is there.
 type streamInput struct {
 	stdio
 	from io.Reader
@@ -141,7 +141,16 @@ func (i *streamInput) Ready(want vfs.Events) (vfs.Events, int64) {
 	case i.err != nil:
 		return want&vfs.Readable | vfs.Hangup, 0
 	}
+	i.ahead() // who asks again and again need not wait
 	return 0, 0
+}
+
+// ahead starts reading unless that is under way or has been done. mu is held.
+func (i *streamInput) ahead() {
+	if !i.reading && len(i.unread) == 0 && i.err == nil {
+		i.reading = true
+		go i.read()
+	}
 }
 
 // Notify implements [vfs.Poller].
@@ -149,10 +158,7 @@ func (i *streamInput) Notify(_ vfs.Events, wake func()) (stop func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.waiters = append(i.waiters, &wake)
-	if !i.reading && len(i.unread) == 0 && i.err == nil {
-		i.reading = true
-		go i.read()
-	}
+	i.ahead()
 	return func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
