@@ -35,7 +35,7 @@ var pageSize = uint64(os.Getpagesize())
 type Linear struct {
 	reserved  []byte // the whole range; nil after Free
 	size      uint64 // bytes the guest has
-	committed uint64 // bytes accessible: the most size has been
+	committed uint64 // bytes accessible: the most size has been, but for what was shed
 	image     *Image // nil if all is zero
 	undo      Undo
 	tracked   bool // the kernel was asked to tell of writes to this range

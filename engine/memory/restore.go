@@ -18,6 +18,10 @@ const (
 	// maxOwn is how many bytes beyond what was kept a memory may hold, at most,
 	// to spare the next request the page faults. What is above goes back.
 	maxOwn = 4 << 20
+	// maxSpare is how many bytes beyond its size a memory may have accessible
+	// without anything done about it. Looking through them takes time at every
+	// restore, even when nobody has written there for long.
+	maxSpare = 16 << 20
 )
 
 var zeros [wasmPage]byte
@@ -141,6 +145,7 @@ func (l *Linear) Restore() error {
 	if !l.keeping {
 		return errors.New("restoring a memory of which nothing was kept")
 	}
+	l.shed(l.kept.size)
 	if err := l.revertAll(false); err != nil {
 		return err
 	}
@@ -161,6 +166,7 @@ func (l *Linear) Reset(size uint64) error {
 		return fmt.Errorf("resetting: %w: %w", ErrNoMemory, err)
 	}
 	l.kept.pages = l.kept.pages[:0]
+	l.shed(size)
 	if err := l.revertAll(all); err != nil {
 		return err
 	}
@@ -229,6 +235,20 @@ func (l *Linear) compare(s *search, r pageRange) {
 		}
 		l.revertToImage(s, p)
 	}
+}
+
+// shed makes what lies beyond size as if it had never been accessible, if that is
+// much more than a memory of that size should have.
+func (l *Linear) shed(size uint64) {
+	if l.committed <= size+maxSpare {
+		return
+	}
+	from := size + maxOwn
+	if giveBack(l.reserved[from:l.committed]) != nil {
+		return // it will be looked through
+	}
+	l.committed = from
+	l.idle = l.idle[:from/pageSize]
 }
 
 func (l *Linear) revertAll(all bool) error {

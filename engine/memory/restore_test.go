@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 )
 
@@ -126,6 +127,68 @@ func TestManyRanges(t *testing.T) {
 		l.Bytes()[0]--
 		if !bytes.Equal(l.Bytes(), make([]byte, size)) {
 			t.Error("not restored")
+		}
+	})
+}
+
+// TestShed: a memory that was very large once is not looked through for ever, and
+// holds what it should when it grows again.
+func TestShed(t *testing.T) {
+	const size, most = 4 * page, 80 << 20
+	var runs []Run
+	for n := range uint64(8) { // more than are mapped
+		runs = append(runs, Run{n * 9 << 20, bytes.Repeat([]byte{byte(n + 1)}, int(pageSize*(n+1)))})
+	}
+	image, err := NewImage(most, runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	each(t, func(t *testing.T, u Undo) {
+		l, err := ReserveUndo(most, image, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Free()
+		if _, err := l.Grow(most); err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(l.Bytes())
+		back := func() {
+			t.Helper()
+			if err := l.Reset(size); err != nil {
+				t.Fatal(err)
+			}
+		}
+		back()
+		for range 2 {
+			l.Bytes()[0] = 7
+			if err := l.Keep(); err != nil {
+				t.Fatal(err)
+			}
+			for n := range 3 {
+				grown, err := l.Grow(most)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if grown[0] != 7 || !bytes.Equal(grown[1:], want[1:]) {
+					t.Fatalf("round %d: something is left, or missing", n)
+				}
+				for at := 0; at < most; at += 1 << 14 {
+					grown[at]++
+				}
+				restore(t, l)
+				if runtime.GOOS == "linux" && l.committed > size+maxSpare {
+					t.Errorf("%d bytes are looked through for %d", l.committed, l.Size())
+				}
+			}
+			back()
+			if !bytes.Equal(l.Bytes(), want[:size]) {
+				t.Fatal("not reset")
+			}
+		}
+		if l.Undo() != u {
+			t.Errorf("fell back to %v", l.Undo())
 		}
 	})
 }
