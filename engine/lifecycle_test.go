@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -385,5 +387,40 @@ func TestRootMount(t *testing.T) {
 	runIdle(t, f, "....")
 	if kind, why := f.StartKind(); kind != StartLate || !strings.Contains(why, `"/"`) {
 		t.Errorf("got %s, %s", kind, why)
+	}
+}
+
+// TestFilesIntoKeptMemory: what the kernel itself writes into a guest's memory,
+// reading a file, arrives there and is undone like what the guest writes.
+func TestFilesIntoKeptMemory(t *testing.T) {
+	t.Parallel()
+	const size = 3 * pageSize
+	dir := t.TempDir()
+	text := bytes.Repeat([]byte("contents"), size/8)
+	if err := os.WriteFile(filepath.Join(dir, "x"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	guest := newTally(8)
+	fd := code(c32(atFile), 0x28, 2, 0)
+	loop := code(c32(100_000), 0x21, 0, 0x03, 0x40, 0x20, 0, c32(1), 0x6b, 0x22, 0, 0x0d, 0, 0x0b)
+	guest.Export("_start", 0, guest.FuncLocals(nil, nil, i32, code(loop,
+		c32(2*65536), c32(7), c32(3*65536), 0xfc, 11, 0, // three pages that are kept
+		guest.io(guest.read, 0, 4),
+		guest.openFile("data/x", rightFDRead),
+		store(0, 2*65536), store(4, size), fd, c32(0), c32(1), c32(16), call(guest.read), 0x1a,
+		c32(1), c32(0), c32(1), c32(16), call(guest.write), 0x1a)...))
+	options := Options{Idle: time.Hour, Limits: Limits{Files: 1}}
+	if err := options.Grants.Mount("/data", &vfs.HostDir{Path: dir}); err != nil {
+		t.Fatal(err)
+	}
+	f := newFunction(t, verifiedEngine(t, Config{}), guest.Bytes(), options)
+	for i := range 100 {
+		out, _, receipt, err := runIdle(t, f, "....")
+		if err != nil || out != string(text) {
+			t.Fatalf("call %d by %s: got %d bytes, %v", i, receipt.Start, len(out), err)
+		}
+		if i > 1 && receipt.Start != StartSnapshot {
+			t.Fatalf("call %d: started by %s", i, receipt.Start)
+		}
 	}
 }
