@@ -103,14 +103,15 @@ func languages() string {
 // loadFunction provisions a function outside of a server, as the configuration
 // or the flags have it. unload releases it.
 func loadFunction(ctx context.Context, config *functionConfig) (h *Handler, unload func(), err error) {
-	base, err := caddy.ProvisionContext(&caddy.Config{
-		Admin:   &caddy.AdminConfig{Disabled: true},
-		Logging: quiet(),
-		AppsRaw: maps.Clone(config.apps), // Caddy takes out what it has read
-	})
+	outside := &caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quiet()}
+	base, err := caddy.ProvisionContext(outside)
 	if err != nil {
 		return nil, nil, err
 	}
+	// Not before: apps that Caddy loads by itself are only released by a server's
+	// end. This one is loaded for the handler, and released with it. Caddy takes
+	// out of the map what it has read.
+	outside.AppsRaw = maps.Clone(config.apps)
 	base.Context = ctx
 	scope, unload := caddy.NewContext(base)
 	module, err := scope.LoadModuleByID("http.handlers.gojinn", config.handler)

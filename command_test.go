@@ -32,6 +32,7 @@ func runCommand(t *testing.T, stdin string, args ...string) (stdout, stderr stri
 	provisioning.Lock() // Caddy sets a global
 	defer provisioning.Unlock()
 	err = root.ExecuteContext(t.Context())
+	checkNothingLeft(t)
 	return out.String(), errs.String(), err
 }
 
@@ -124,6 +125,7 @@ func TestCallCommand(t *testing.T) {
 func TestCallOnce(t *testing.T) {
 	module := moduleFile(t, "answer.wasm", answer("{}"))
 	config := writeFile(t, filepath.Join(t.TempDir(), "Caddyfile"), "{\n\tgojinn {\n\t\tdefaults {\n\t\t\twarm 1\n\t\t}\n\t}\n}\nhttp://localhost:1 {\n\tgojinn "+module+"\n}\n")
+	t.Cleanup(func() { checkNothingLeft(t) })
 	for _, flags := range []*functionFlags{{}, {config: config}} {
 		provisioning.Lock()
 		h, unload, err := loadForOneCall(t.Context(), flags, module)
