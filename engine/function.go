@@ -50,7 +50,8 @@ type Options struct {
 	Snapshot Snapshot
 	// Settled, if not nil, is told how sandboxes get ready for their next call, one
 	// of StartSnapshot, StartReset and StartLate, and why: when the first has come that
-	// far, and when it changes. It must be quick and safe for concurrent use.
+	// far, and when it changes, unless it changes all the time. It must be quick and safe for
+	// concurrent use.
 	Settled func(kind, why string)
 }
 

@@ -424,3 +424,27 @@ func TestFilesIntoKeptMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestSettledIsNotALogger: a program that traps in every call, and is another one
+// each time it starts, isn't reported each time.
+func TestSettledIsNotALogger(t *testing.T) {
+	t.Parallel()
+	var told []string
+	s := starts{tell: func(kind, _ string) { told = append(told, kind) }}
+	for range 1000 {
+		s.settled(StartSnapshot, "")
+		s.settled(StartReset, "")
+	}
+	if len(told) != maxTellings || told[0] != StartSnapshot || told[1] != StartReset {
+		t.Errorf("told %d times", len(told))
+	}
+	s.quiet = time.Now()
+	s.settled(StartLate, "")
+	s.settled(StartReset, "")
+	if len(told) != maxTellings+1 || told[maxTellings] != StartLate {
+		t.Errorf("told %q", told)
+	}
+	if kind, _ := s.is(); kind != StartReset {
+		t.Errorf("it is %q", kind)
+	}
+}

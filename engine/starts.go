@@ -13,6 +13,9 @@ type starts struct {
 
 	mu        sync.Mutex
 	kind, why string        // of its sandboxes, as last settled; empty: not yet
+	told      string        // the kind that was told last
+	tellings  int           // how often one was
+	quiet     time.Time     // until then, none is
 	onlyLate  bool          // it must not be started ahead of its calls
 	retry     time.Time     // not before this
 	backoff   time.Duration // since the last failure
@@ -22,6 +25,10 @@ type starts struct {
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 30 * time.Second
+	// maxTellings is how many changes are told at once. A program that starts in
+	// another way every time would fill a log otherwise: after these, one is told
+	// in maxBackoff.
+	maxTellings = 4
 )
 
 // late tells whether the program is to be started only with a call: because it
@@ -35,10 +42,16 @@ func (s *starts) late() bool {
 // settled notes what sandboxes go back to after a call, and why.
 func (s *starts) settled(kind, why string) {
 	s.mu.Lock()
-	changed := s.kind != kind
 	s.kind, s.why = kind, why
+	tell := s.told != kind && !time.Now().Before(s.quiet)
+	if tell {
+		s.told = kind
+		if s.tellings++; s.tellings >= maxTellings {
+			s.quiet = time.Now().Add(maxBackoff)
+		}
+	}
 	s.mu.Unlock()
-	if changed && s.tell != nil {
+	if tell && s.tell != nil {
 		s.tell(kind, why)
 	}
 }
