@@ -23,6 +23,7 @@ type pool struct {
 	limit   Concurrency
 	slots   chan struct{} // a token for each running call; nil: no bound
 	waiting atomic.Int64
+	running atomic.Int64    // calls that have a turn
 	closing context.Context // ends when the function is closed, and all its calls with it
 	end     context.CancelFunc
 
@@ -30,7 +31,7 @@ type pool struct {
 	warm int
 
 	mu        sync.Mutex
-	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed
+	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed or freed
 	closed    chan struct{}   // nil until closed; then closed by the last call
 	ready     []*Sandbox      // longest parked first
 	restoring int             // sandboxes that are being renewed
@@ -226,8 +227,10 @@ func (p *pool) acquire(ctx context.Context) (queued time.Duration, err error) {
 	}
 	if err != nil {
 		p.leave()
+		return queued, err
 	}
-	return queued, err
+	p.running.Add(1)
+	return queued, nil
 }
 
 // enter counts a call, unless the pool is closed.
@@ -304,14 +307,16 @@ func (p *pool) queue(ctx context.Context) (time.Duration, error) {
 
 // release ends a turn. Its sandbox may have yet to be renewed; leave follows then.
 func (p *pool) release() {
+	p.running.Add(-1)
 	if p.slots != nil {
 		<-p.slots
 	}
 }
 
-// count counts the sandboxes that serve a call, are made ready for another, or are.
+// count counts the calls that have a turn, and the sandboxes that are made ready
+// for another, or are.
 func (p *pool) count() (running, restoring, parked int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, p.calls-int(p.waiting.Load())-p.restoring), p.restoring, len(p.ready)
+	return int(p.running.Load()), p.restoring, len(p.ready)
 }

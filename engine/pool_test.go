@@ -36,7 +36,7 @@ func TestPoolQueue(t *testing.T) {
 	if err := <-second; err != nil {
 		t.Errorf("after a release: got %v", err)
 	}
-	if got := p.running(); got != 1 {
+	if got := p.running.Load(); got != 1 {
 		t.Errorf("got %d running, want 1", got)
 	}
 }
@@ -67,7 +67,7 @@ func TestPoolEndsOfWaiting(t *testing.T) {
 			}
 			p.release()
 			p.leave()
-			if waiting, running := p.waiting.Load(), p.running(); waiting != 0 || running != 0 {
+			if waiting, running := p.waiting.Load(), p.running.Load(); waiting != 0 || running != 0 {
 				t.Errorf("got %d waiting, %d running, want none", waiting, running)
 			}
 		})
@@ -99,8 +99,8 @@ func TestPoolHammer(t *testing.T) {
 	if most.Load() > 3 {
 		t.Errorf("got %d calls at once, want at most 3", most.Load())
 	}
-	if served.Load() == 0 || p.running() != 0 || p.waiting.Load() != 0 {
-		t.Errorf("got %d served, %d running, %d waiting at the end", served.Load(), p.running(), p.waiting.Load())
+	if served.Load() == 0 || p.running.Load() != 0 || p.waiting.Load() != 0 {
+		t.Errorf("got %d served, %d running, %d waiting at the end", served.Load(), p.running.Load(), p.waiting.Load())
 	}
 }
 
@@ -157,9 +157,4 @@ func waitFor(t testing.TB, done func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Fatal("it never happened")
-}
-
-func (p *pool) running() int {
-	n, _, _ := p.count()
-	return n
 }
