@@ -9,12 +9,17 @@ import (
 )
 
 const (
-	firstBuffer = 4 << 10 // what a buffer begins with, in bytes
-	maxPooled   = 2 << 20 // a larger buffer is left to the garbage collector
+	firstBuffer = 4 << 10   // what a buffer begins with, in bytes
+	maxSmall    = 256 << 10 // a larger one is kept for those that need as much
+	maxPooled   = 8 << 20   // a larger one is left to the garbage collector
 )
 
 // buffers holds byte slices for reuse. The garbage collector empties it.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, firstBuffer); return &b }}
+
+// largeBuffers holds those over maxSmall. No buffer begins with one: what it
+// holds is reserved.
+var largeBuffers sync.Pool
 
 // buffer collects bytes in memory that is reserved in the budget all functions
 // share, for as long as it is held. Not safe for concurrent use.
@@ -40,9 +45,12 @@ func (b *buffer) free() {
 	}
 	b.budget.Release(b.reserved)
 	b.reserved = 0
-	if cap(b.bytes) <= maxPooled {
-		*b.pooled = b.bytes[:0]
+	*b.pooled = b.bytes[:0]
+	switch {
+	case cap(b.bytes) <= maxSmall:
 		buffers.Put(b.pooled)
+	case cap(b.bytes) <= maxPooled:
+		largeBuffers.Put(b.pooled)
 	}
 	b.bytes, b.pooled = nil, nil
 }
@@ -62,10 +70,26 @@ func (b *buffer) reserve(n int) error {
 		}
 		b.reserved = size
 	}
-	if extra := int(size) - len(b.bytes); int64(cap(b.bytes)) < size {
-		b.bytes = slices.Grow(b.bytes, extra)
+	if int64(cap(b.bytes)) < size {
+		b.grow(int(size))
 	}
 	return nil
+}
+
+// grow makes the capacity at least size. A large buffer comes from those that
+// are kept, if the one at hand is large enough, and not four times too large.
+func (b *buffer) grow(size int) {
+	if size > maxSmall {
+		if large, ok := largeBuffers.Get().(*[]byte); ok {
+			more := int64(cap(*large) - size)
+			if more >= 0 && more <= 3*int64(size) && b.budget.Reserve(more) == nil {
+				b.reserved += more
+				b.bytes = append((*large)[:0], b.bytes...)
+				return
+			}
+		}
+	}
+	b.bytes = slices.Grow(b.bytes, size-len(b.bytes))
 }
 
 // Write appends p. It is where a guest's output arrives.

@@ -84,3 +84,28 @@ func TestBufferPassesErrors(t *testing.T) {
 		t.Errorf("got %q", b.bytes)
 	}
 }
+
+// TestLargeBuffers: what a large buffer leaves is for large ones only, and what
+// one holds is reserved.
+func TestLargeBuffers(t *testing.T) {
+	budget := engine.NewBudget(4 << 20)
+	large := strings.Repeat("x", 1<<20)
+	for range 20 {
+		b := newBuffer(budget)
+		if _, err := io.WriteString(b, large); err != nil || string(b.bytes) != large {
+			t.Fatalf("got %d bytes, %v", len(b.bytes), err)
+		}
+		if used := budget.Used(); used < int64(cap(b.bytes)) || used > 3<<20 {
+			t.Errorf("%d bytes are reserved for a capacity of %d", used, cap(b.bytes))
+		}
+		b.free()
+		small := newBuffer(budget)
+		if _, err := small.Write([]byte("small")); err != nil || budget.Used() > maxSmall {
+			t.Errorf("%d bytes are reserved for five, %v", budget.Used(), err)
+		}
+		small.free()
+		if budget.Used() != 0 {
+			t.Fatalf("%d bytes are reserved for nothing", budget.Used())
+		}
+	}
+}
