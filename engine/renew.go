@@ -43,7 +43,7 @@ const (
 	maxStack = 128 << 10
 	// maxIdleStack is how large the stack may be that is kept for another start:
 	// wazero begins with 10 KiB and never makes one smaller.
-	maxIdleStack = 16 << 10
+	maxIdleStack = 24 << 10
 	// maxCalls is how many calls a sandbox serves.
 	maxCalls = 1 << 17
 )

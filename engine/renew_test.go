@@ -192,6 +192,12 @@ var startKinds = []struct {
 	{"arguments of the call", SnapshotOn, func(t *testing.T, o *Options) {
 		o.Args = []Value{{Resolve: func(context.Context) string { return "x" }}}
 	}, func(t *tally) { t.slow = true }, StartLate, "arguments"},
+	{"thousands of globals", SnapshotOn, nil, func(t *tally) {
+		t.slow = true
+		for range 5000 {
+			t.Global()
+		}
+	}, StartFresh, "globals"},
 	{"changes a table", SnapshotOn, nil, func(t *tally) {
 		t.slow = true
 		t.Table(2)
