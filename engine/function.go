@@ -173,6 +173,7 @@ func (f *Function) Close() error {
 // Calls need not wait for it.
 func (f *Function) Start() {
 	if f.keeps() && f.options.Warm > 0 && f.pool.enter() == nil {
+		f.pool.filling.Add(1)
 		go f.fill()
 	}
 }
@@ -180,6 +181,7 @@ func (f *Function) Start() {
 // fill makes sandboxes until as many are parked as are to be kept warm.
 func (f *Function) fill() {
 	defer f.pool.leave()
+	defer f.pool.filling.Add(-1)
 	for f.pool.parked() < f.options.Warm && f.pool.closing.Err() == nil {
 		s, err := newSandbox(f.pool.closing, f)
 		if err != nil {
@@ -240,7 +242,11 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 		}
 		f.pool.leave()
 	}()
-	if s = f.pool.take(ctx); s == nil {
+	if s = f.pool.take(ctx); s != nil && s.outdated() && !s.postpone() {
+		s.close()
+		s = nil
+	}
+	if s == nil {
 		if s, err = newSandbox(ctx, f); err != nil {
 			return Receipt{Queue: queued}, err
 		}

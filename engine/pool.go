@@ -35,6 +35,7 @@ type pool struct {
 	closed    chan struct{}   // nil until closed; then closed by the last call
 	ready     []*Sandbox      // longest parked first
 	restoring int             // sandboxes that are being renewed
+	filling   atomic.Int64    // goroutines that make some to be kept warm
 	awaiting  []chan *Sandbox // calls that wait for one of those, never more than there are
 	timer     *time.Timer     // frees those that have been idle for too long; nil: none runs
 	freeing   sync.WaitGroup  // of those taken out of ready to be freed
@@ -318,5 +319,5 @@ func (p *pool) release() {
 func (p *pool) count() (running, restoring, parked int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return int(p.running.Load()), p.restoring, len(p.ready)
+	return int(p.running.Load()), p.restoring + int(p.filling.Load()), len(p.ready)
 }

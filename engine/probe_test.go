@@ -36,7 +36,7 @@ func TestParked(t *testing.T) {
 				t.Errorf("image: got %d bytes, want a page or a few", got)
 			}
 			f.Start()
-			waitFor(t, func() bool { return f.Running() == 0 })
+			waitFor(t, func() bool { _, restoring, _ := f.Sandboxes(); return restoring == 0 })
 			for i, start := range test.starts {
 				p, ok := f.Parked()
 				if !ok || p.Start != start || p.Kept != test.kept || p.Memory != 65536 || p.Reseeded {
@@ -65,7 +65,7 @@ func TestParkedReseeded(t *testing.T) {
 		f := newFunction(t, verifiedEngine(t, Config{}), toolchaintest.Build(t, "testdata/guests/random-go"),
 			Options{Warm: 1, Snapshot: test.snapshot})
 		f.Start()
-		waitFor(t, func() bool { return f.Running() == 0 })
+		waitFor(t, func() bool { _, restoring, _ := f.Sandboxes(); return restoring == 0 })
 		if p, ok := f.Parked(); !ok || p.Reseeded != test.want {
 			t.Errorf("snapshot %d: got %+v, %v, want Reseeded to be %v", test.snapshot, p, ok, test.want)
 		}

@@ -122,6 +122,25 @@ func (s *Sandbox) rewind() bool {
 	return s.at == atRead
 }
 
+// maxAge is how old the time of day may be that a program asked for when it was
+// started ahead of its call.
+const maxAge = time.Second
+
+// outdated tells whether the guest that waits for a call has asked for the time
+// of day so long ago that the call could notice. One whose calls share their start-up
+// by somebody's word may.
+func (s *Sandbox) outdated() bool {
+	return s.at == atRead && s.kept == nil && s.startup.realtime && time.Since(s.parked) > maxAge
+}
+
+// postpone undoes a start ahead of its call: the program is started with it.
+func (s *Sandbox) postpone() bool {
+	return s.ready("postponing", func() bool {
+		s.kind = StartLate
+		return s.reset()
+	})
+}
+
 // restart takes everything back to what the module says and, unless that has
 // to wait for the call, starts the program up to its first read.
 func (s *Sandbox) restart() bool {

@@ -242,6 +242,35 @@ func TestStartKinds(t *testing.T) {
 	}
 }
 
+// TestTimeOfDayIsNotOld: a program that asks for the time of day before it reads
+// gets that of the call, however long its sandbox has been waiting.
+func TestTimeOfDayIsNotOld(t *testing.T) {
+	t.Parallel()
+	for _, warm := range []int{0, 1} {
+		guest := newTally(3)
+		guest.Main(code(
+			c32(0), 0x42, 0, c32(atCount), call(guest.clock), 0x1a,
+			guest.io(guest.read, 0, 4),
+			store(0, atCount), store(4, 8), c32(1), c32(0), c32(1), c32(16), call(guest.write), 0x1a)...)
+		f := newFunction(t, newTestEngine(t, Config{}), guest.Bytes(), Options{Idle: time.Hour, Warm: warm})
+		f.Start()
+		waitFor(t, func() bool { return parkedOf(f) == warm })
+		for i := range 3 {
+			if i > 0 || warm > 0 {
+				time.Sleep(maxAge + 200*time.Millisecond)
+			}
+			began := time.Now()
+			out, _, receipt, err := runIdle(t, f, "x")
+			if err != nil || len(out) != 8 {
+				t.Fatalf("got %q, %v", out, err)
+			}
+			if told := time.Unix(0, int64(le.Uint64([]byte(out)))); told.Before(began.Add(-maxAge)) {
+				t.Errorf("call %d, started by %s, was told it is %v before", i, receipt.Start, began.Sub(told))
+			}
+		}
+	}
+}
+
 func mountTemp(t *testing.T, o *Options, path string) {
 	t.Helper()
 	if err := o.Grants.Mount(path, &vfs.HostDir{Path: t.TempDir()}); err != nil {
