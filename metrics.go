@@ -78,13 +78,42 @@ func registerMetrics(registry *prometheus.Registry) error {
 
 // live is what can be measured at this moment. Handlers add themselves when
 // they are ready and remove themselves when they are cleaned up.
-var live = &liveFunctions{functions: make(map[string]map[*engine.Function]*engine.Program)}
+var live = &liveFunctions{
+	functions: make(map[string]map[*engine.Function]*engine.Program),
+	series:    make(map[string]*series),
+}
 
 // liveFunctions collects the metrics that are states, not events. Safe for
 // concurrent use.
 type liveFunctions struct {
 	mu        sync.RWMutex
 	functions map[string]map[*engine.Function]*engine.Program // by name: old and new configuration overlap
+	series    map[string]*series                              // of the same names
+}
+
+// series are a function's, looked up once: that takes longer than counting.
+type series struct {
+	duration, queue prometheus.Observer
+	fuel            prometheus.Counter
+	reasons, starts sync.Map // string to prometheus.Counter; both have few keys
+}
+
+func newSeries(name string) *series {
+	return &series{
+		duration: requestDuration.WithLabelValues(name),
+		queue:    queueDuration.WithLabelValues(name),
+		fuel:     fuelTotal.WithLabelValues(name),
+	}
+}
+
+// counter is the one of a vector for a function and another label, remembered in
+// known.
+func counter(known *sync.Map, vector *prometheus.CounterVec, name, label string) prometheus.Counter {
+	c, ok := known.Load(label)
+	if !ok {
+		c, _ = known.LoadOrStore(label, vector.WithLabelValues(name, label))
+	}
+	return c.(prometheus.Counter)
 }
 
 func (l *liveFunctions) add(name string, f *engine.Function, p *engine.Program) {
@@ -95,6 +124,7 @@ func (l *liveFunctions) add(name string, f *engine.Function, p *engine.Program) 
 	}
 	if l.functions[name] == nil {
 		l.functions[name] = make(map[*engine.Function]*engine.Program)
+		l.series[name] = newSeries(name)
 	}
 	l.functions[name][f] = p
 }
@@ -108,6 +138,7 @@ func (l *liveFunctions) remove(name string, f *engine.Function) {
 		return
 	}
 	delete(l.functions, name)
+	delete(l.series, name)
 	of := prometheus.Labels{"function": name}
 	requestsTotal.DeletePartialMatch(of)
 	requestDuration.DeletePartialMatch(of)
@@ -161,15 +192,16 @@ func (l *liveFunctions) programs() map[*engine.Program]bool {
 func (l *liveFunctions) observe(name, reason string, took time.Duration, receipt engine.Receipt) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.functions[name] == nil {
+	s := l.series[name]
+	if s == nil {
 		return
 	}
-	requestsTotal.WithLabelValues(name, reason).Inc()
-	requestDuration.WithLabelValues(name).Observe(took.Seconds())
+	counter(&s.reasons, requestsTotal, name, reason).Inc()
+	s.duration.Observe(took.Seconds())
 	if receipt.Start == "" {
 		return // it never got a sandbox
 	}
-	queueDuration.WithLabelValues(name).Observe(receipt.Queue.Seconds())
-	startsTotal.WithLabelValues(name, receipt.Start).Inc()
-	fuelTotal.WithLabelValues(name).Add(float64(max(0, receipt.Fuel)))
+	s.queue.Observe(receipt.Queue.Seconds())
+	counter(&s.starts, startsTotal, name, receipt.Start).Inc()
+	s.fuel.Add(float64(max(0, receipt.Fuel)))
 }
