@@ -245,7 +245,7 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 		return StartReset, "snapshot is off", nil
 	case s.function.start.isCramped():
 		return StartReset, "what it has to keep was too much just now", nil
-	case s.fuel != nil && used < quickStart && mode != SnapshotOn:
+	case metering != "off" && used < quickStart && mode != SnapshotOn:
 		return StartReset, fmt.Sprintf("its start-up takes next to nothing, %d instructions", used), nil
 	case !s.pristine():
 		return StartReset, "it has other files open when it first reads than when it started", nil
