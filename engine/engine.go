@@ -15,8 +15,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -118,15 +120,19 @@ func newEngine(config Config, unrestorable string) (*Engine, error) {
 // hold request or response bodies for them reserve those here too.
 func (e *Engine) Budget() *Budget { return e.budget }
 
-// Close frees everything. Functions and programs must have been closed before:
-// closing a function waits for its calls, whose code this takes away.
+// Close frees everything. Functions that have not been closed are, which ends
+// their calls.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
+	closed, left := e.closed, slices.Collect(maps.Keys(e.functions))
+	e.closed = true
+	e.mu.Unlock()
+	if closed {
 		return nil
 	}
-	e.closed = true
+	for _, f := range left {
+		f.Close() // waits for what uses the code
+	}
 	ctx := context.Background()
 	var errs []error
 	if e.runtime != nil {

@@ -69,7 +69,7 @@ func TestUniqueNumbers(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if kind != StartSnapshot || !strings.Contains(why, "Go program") || starts[StartSnapshot] < uniqueCalls()*9/10 {
+	if kind != StartSnapshot || !strings.Contains(why, "Go program") || starts[StartSnapshot] < uniqueCalls()/2 {
 		t.Errorf("got %s (%s), %v", kind, why, starts)
 	}
 	// What is documented to repeat does: else the rest proves nothing.
