@@ -1,6 +1,7 @@
 package rewrite_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io/fs"
@@ -48,12 +49,23 @@ func checkAcceptance(t testing.TB, wasm []byte) []byte {
 		t.Fatalf("error of type %T: %v", err, err)
 	case refused.Reason == "" || refused.Offset < 0 || refused.Offset > len(wasm):
 		t.Errorf("bad error %+v", refused)
-	case refused.Kind == rewrite.Malformed && !rewrite.Overrun(refused):
+	case refused.Kind == rewrite.Malformed && !rewrite.Overrun(refused) && !hasLargeNumber(wasm):
 		if err := compile(wasm, false); err == nil {
 			t.Errorf("refused, but wazero accepts it: %v\n%x", refused, wasm)
 		}
 	}
 	return nil
+}
+
+// hasLargeNumber tells whether something in a module could be read as a number so large that wazero, which believes
+// every count, would die of it. Behind the place for which a module was refused nobody has looked at the counts.
+func hasLargeNumber(wasm []byte) bool {
+	for i := range wasm {
+		if n, read := binary.Uvarint(wasm[i:min(len(wasm), i+5)]); read <= 0 && i+5 <= len(wasm) || n > 1<<20 {
+			return true
+		}
+	}
+	return false
 }
 
 // specModules calls f with modules of the specification's test suite, good and bad ones.

@@ -335,7 +335,12 @@ func (d *decoder) table() (t table) {
 	if d.more() && d.buf[d.pos] == 0x40 {
 		d.fail(Unsupported, "tables with an initial value (function references) are not enabled")
 	}
-	t.typ = d.refType()
+	// wazero takes any byte for the type of an imported table: one we don't know is not malformed to it.
+	if t.typ = d.byte(); d.err == nil {
+		if _, reason := checkRefType(t.typ); reason != "" {
+			d.fail(Unsupported, "%s", reason)
+		}
+	}
 	var shared bool
 	t.limits, shared = d.limits()
 	switch {
