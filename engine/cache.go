@@ -1,85 +1,51 @@
 package engine
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
 )
 
 // cacheMu is held while wazero opens a cache: its constructor is not safe for
 // concurrent use, even for different directories.
 var cacheMu sync.Mutex
 
-// openCache opens the cache of compiled code in dir, which is made with mode
-// 0700 if missing. A folder that others could write to is refused, since what it holds
-// is run as it is.
-func openCache(dir string) (wazero.CompilationCache, error) {
-	doing := func(err error) error { return fmt.Errorf("opening the code cache %s: %w", dir, err) }
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, doing(err)
-	}
-	if err := checkPrivate(dir); err != nil {
-		return nil, doing(err)
-	}
+// openWazeroCache opens wazero's cache of machine code in dir.
+func openWazeroCache(dir string) (wazero.CompilationCache, error) {
 	cacheMu.Lock()
 	defer cacheMu.Unlock()
-	cache, err := wazero.NewCompilationCacheWithDir(dir)
-	if err != nil {
-		return nil, doing(err)
-	}
-	folders, err := versionFolders(dir)
-	for i := 0; i < len(folders) && err == nil; i++ {
-		err = checkPrivate(folders[i])
-	}
-	if err != nil {
-		return nil, doing(err)
-	}
-	return cache, nil
+	return wazero.NewCompilationCacheWithDir(dir)
 }
 
-// versionFolders lists wazero's folders in dir, one for each version that has
-// been here.
-func versionFolders(dir string) ([]string, error) {
-	return filepath.Glob(filepath.Join(escapeGlob(dir), "wazero-*"))
-}
+// onlyFromCache is a context with which wazero takes machine code from its cache, but
+// compiles none: several workers look at the context before they begin. What
+// is handed to it are skeletons, whose own code is of no use to anybody.
+var onlyFromCache = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return experimental.WithCompilationWorkers(ctx, 2)
+}()
 
-// escapeGlob makes filepath.Glob take dir as it is written.
-func escapeGlob(dir string) string {
-	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(dir)
-}
-
-// emptyCache removes every entry of the cache in dir. Entries are plain files
-// in wazero's own folders; anything else is left alone.
-func emptyCache(dir string) error {
-	folders, err := versionFolders(dir)
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			return err
-		}
-		for _, entry := range entries {
-			if !entry.Type().IsRegular() {
-				continue
-			}
-			if err := os.Remove(filepath.Join(folder, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	return nil
+// isCacheFault tells a fault of the disk cache from a fault of the module.
+// wazero has no type for it: a damaged entry is told by its prefix, and a
+// full or read-only disk by the operating system's error.
+func isCacheFault(err error) bool {
+	return strings.Contains(err.Error(), "compilationcache:") || isPathError(err)
 }
 
 func isPathError(err error) bool {
 	var path *fs.PathError
 	var link *os.LinkError
 	return errors.As(err, &path) || errors.As(err, &link)
+}
+
+func isHostError(err error) bool {
+	var host *HostError
+	return errors.As(err, &host)
 }

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
@@ -16,6 +17,14 @@ func checkPrivate(dir string) error {
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder", dir)
+	}
+	return nil
+}
+
+// checkOwn refuses what is not a regular file.
+func checkOwn(info os.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return errors.New("not a regular file")
 	}
 	return nil
 }

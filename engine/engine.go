@@ -19,7 +19,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +33,15 @@ type Config struct {
 	// there runs code in the host, so it must belong to the host's user and be
 	// closed to all others; it is made with mode 0700. Empty: no cache.
 	CacheDir string
+	// CacheSize is how many bytes may be kept there; what has not been used for longest
+	// goes first. Default: no bound.
+	CacheSize int64
+	// Log, if not nil, is told what is wrong with the cache, not more often than once a
+	// minute: code is compiled again then, or not kept. Loaded, if not nil, is told
+	// how long it took each time that code was compiled or loaded. Both must be safe for
+	// concurrent use.
+	Log    func(error)
+	Loaded func(took time.Duration)
 	// Compilers is how many modules may be compiled at once.
 	// Default: number of processors less one, at least 1.
 	Compilers int
@@ -50,18 +58,23 @@ type Config struct {
 // Engine compiles modules and holds what their sandboxes share. Safe for
 // concurrent use.
 type Engine struct {
-	runtime  wazero.Runtime
-	cache    wazero.CompilationCache
-	cacheDir string // "" without a cache
-	budget   *Budget
-	compiler chan struct{} // a token for each compilation under way
+	runtime   wazero.Runtime
+	cache     wazero.CompilationCache // of runtime, nil without a store
+	store     *codeCache              // nil without a code cache
+	budget    *Budget
+	compilers compilers
+	loaders   chan struct{} // a token for each program that is being loaded from the store
+	loaded    func(took time.Duration)
 
 	unrestorable string            // why no sandbox can be used twice; empty: they can
 	verify       func(what string) // as in Config
 
 	mu        sync.Mutex
-	programs  map[programKey]*loading // being compiled or in use; Close of the last user removes one
+	programs  map[programKey]*Program // that are not closed
 	functions map[*Function]struct{}  // that are not closed
+	spare     wazero.Runtime          // for code that the store can't keep; nil until there is any
+	sweeping  bool                    // a sweep is to come
+	swept     time.Time               // the last one
 	closed    bool
 }
 
@@ -83,37 +96,56 @@ func newEngine(config Config, unrestorable string) (*Engine, error) {
 	}
 	e := &Engine{
 		budget:       NewBudget(config.Memory),
-		compiler:     make(chan struct{}, config.Compilers),
-		programs:     make(map[programKey]*loading),
+		compilers:    compilers{free: config.Compilers},
+		loaders:      make(chan struct{}, runtime.GOMAXPROCS(0)),
+		loaded:       config.Loaded,
+		programs:     make(map[programKey]*Program),
 		unrestorable: unrestorable,
 		verify:       config.Verify,
 		functions:    make(map[*Function]struct{}),
 	}
 	e.budget.reclaim = e.reclaim
-	// Neither close-on-context-done nor a memory limit: the one costs more than
-	// our own metering and stops less, the other is the sandbox's own.
-	settings := wazero.NewRuntimeConfig().
+	var err error
+	if config.CacheDir != "" {
+		if e.store, err = openCodeCache(config.CacheDir, config.CacheSize, config.Log); err != nil {
+			return nil, err
+		}
+		if e.cache, err = openWazeroCache(e.store.dir); err != nil {
+			return nil, fmt.Errorf("opening the code cache %s: %w", e.store.dir, err)
+		}
+	}
+	if e.runtime, err = newRuntime(e.cache); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// newRuntime returns a runtime with everything that guests can import. cache may be nil.
+func newRuntime(cache wazero.CompilationCache) (r wazero.Runtime, err error) {
+	config := runtimeConfig()
+	if cache != nil {
+		config = config.WithCompilationCache(cache)
+	}
+	ctx := context.Background()
+	err = guarded("starting the engine", func() error {
+		r = wazero.NewRuntimeWithConfig(ctx, config)
+		return instantiateHost(ctx, r)
+	})
+	if err != nil && r != nil {
+		return nil, errors.Join(err, r.Close(ctx))
+	}
+	return r, err
+}
+
+// runtimeConfig is how code is compiled. Neither close-on-context-done nor a memory
+// limit: the one costs more than our own metering and stops less, the other is the
+// sandbox's own.
+func runtimeConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithCloseOnContextDone(false).
 		WithDebugInfoEnabled(false).
 		WithCustomSections(false)
-	if config.CacheDir != "" {
-		var err error
-		if e.cache, err = openCache(config.CacheDir); err != nil {
-			return nil, err
-		}
-		e.cacheDir = config.CacheDir
-		settings = settings.WithCompilationCache(e.cache)
-	}
-	ctx := context.Background()
-	err := guarded("starting the engine", func() error {
-		e.runtime = wazero.NewRuntimeWithConfig(ctx, settings)
-		return instantiateHost(ctx, e.runtime)
-	})
-	if err != nil {
-		return nil, errors.Join(err, e.Close())
-	}
-	return e, nil
 }
 
 // Budget is the ceiling that all functions of this engine share. Callers that
@@ -135,9 +167,11 @@ func (e *Engine) Close() error {
 	}
 	ctx := context.Background()
 	var errs []error
-	if e.runtime != nil {
-		// Not code 0: callers could take that for a guest's success.
-		errs = append(errs, e.runtime.CloseWithExitCode(ctx, 255))
+	for _, r := range []wazero.Runtime{e.runtime, e.spare} {
+		if r != nil {
+			// Not code 0: callers could take that for a guest's success.
+			errs = append(errs, r.CloseWithExitCode(ctx, 255))
+		}
 	}
 	if e.cache != nil {
 		errs = append(errs, e.cache.Close(ctx))
@@ -154,31 +188,6 @@ func guarded(doing string, f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// compile turns a rewritten module into machine code, or fetches that from the
-// disk cache. A damaged cache is emptied, not fatal.
-func (e *Engine) compile(wasm []byte) (code wazero.CompiledModule, err error) {
-	try := func() error {
-		code, err = e.runtime.CompileModule(context.Background(), wasm)
-		return err
-	}
-	err = guarded("compiling", try)
-	if err == nil || e.cacheDir == "" || !isCacheFault(err) {
-		return code, err
-	}
-	if errEmpty := emptyCache(e.cacheDir); errEmpty != nil {
-		return nil, fmt.Errorf("%w; emptying the cache: %w", err, errEmpty)
-	}
-	err = guarded("compiling", try)
-	return code, err
-}
-
-// isCacheFault tells a fault of the disk cache from a fault of the module.
-// wazero has no type for it: a damaged entry is told by its prefix, and a
-// full or read-only disk by the operating system's error.
-func isCacheFault(err error) bool {
-	return strings.Contains(err.Error(), "compilationcache:") || isPathError(err)
 }
 
 // add makes f one of the functions whose idle sandboxes are freed when memory is
@@ -199,34 +208,54 @@ func (e *Engine) remove(f *Function) {
 	delete(e.functions, f)
 }
 
-// reclaim frees parked sandboxes, those that have been idle longest first,
-// until n bytes have come back to the budget. It is false if there was none, or if
-// all together are not enough: who can't be served anyway takes none from others.
+// reclaim frees parked sandboxes, those that have been idle longest first, and
+// then code that no sandbox has, until n bytes have come back to the budget. It is
+// false if there was none, or if all together are not enough: who can't be served
+// anyway takes none from others.
 func (e *Engine) reclaim(n int64) (some bool) {
 	if e.idleBytes() < n {
 		return false
 	}
 	for n > 0 {
-		f := e.idlest()
-		if f == nil {
+		bytes, ok := e.evict()
+		if !ok {
 			return some
 		}
-		if bytes, ok := f.pool.evict(); ok {
-			n -= bytes
-			some = true
-		}
+		n -= bytes
+		some = true
 	}
 	return some
 }
 
-// idleBytes is how much of the budget all parked sandboxes have.
+// idleBytes is how much of the budget all parked sandboxes have, and all code that no call
+// needs.
 func (e *Engine) idleBytes() (n int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	parked := make(map[*Program]int)
 	for f := range e.functions {
-		n += f.pool.idleBytes()
+		count, bytes := f.pool.idleBytes()
+		n += bytes
+		if count > 0 {
+			parked[f.program] += count
+		}
+	}
+	for _, p := range e.programs {
+		n += p.idleBytes(parked[p])
 	}
 	return n
+}
+
+// evict frees what has been idle longest. It is not ok if there is nothing.
+func (e *Engine) evict() (bytes int64, ok bool) {
+	if f := e.idlest(); f != nil {
+		bytes, _ = f.pool.evict()
+		return bytes, true
+	}
+	if p := e.idlestProgram(); p != nil {
+		return p.evict(), true
+	}
+	return 0, false
 }
 
 // idlest returns the function with the sandbox that has been idle longest, or nil.
@@ -241,4 +270,33 @@ func (e *Engine) idlest() (f *Function) {
 		}
 	}
 	return f
+}
+
+// idlestProgram returns the program whose code no sandbox has had for longest, or
+// nil.
+func (e *Engine) idlestProgram() (p *Program) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var first time.Time
+	for _, candidate := range e.programs {
+		since, ok := candidate.idle()
+		if ok && (p == nil || since.Before(first)) {
+			p, first = candidate, since
+		}
+	}
+	return p
+}
+
+// Programs counts the programs that are open, by whether their code is in memory.
+func (e *Engine) Programs() (loaded, unloaded int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.programs {
+		if p.Loaded() {
+			loaded++
+		} else {
+			unloaded++
+		}
+	}
+	return loaded, unloaded
 }

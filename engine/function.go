@@ -45,6 +45,9 @@ type Options struct {
 	// Idle is how long a sandbox that has served a call is kept for another one.
 	// 0: it is not, unless Warm says so.
 	Idle time.Duration
+	// Unload is how long code that no sandbox needs any more is kept loaded, if the code
+	// cache has it.
+	Unload time.Duration
 	// Warm is how many sandboxes are kept however long they are idle.
 	Warm     int
 	Snapshot Snapshot
@@ -101,8 +104,11 @@ func (p *Program) Function(options Options) (*Function, error) {
 		limits.Memory = memory.MaxSize
 	}
 	limits.Memory = limits.Memory / pageSize * pageSize
-	if least := int64(p.report.Memory.Min) * pageSize; least > limits.Memory {
-		return nil, &ModuleError{fmt.Sprintf("the module starts with %d bytes of memory, but its limit is %d", least, limits.Memory)}
+	p.mu.Lock()
+	least := p.least
+	p.mu.Unlock()
+	if err := limits.allow(least); err != nil {
+		return nil, err
 	}
 	options.Args = append([]Value(nil), options.Args...)
 	options.Grants = options.Grants.clone()
@@ -117,10 +123,52 @@ func (p *Program) Function(options Options) (*Function, error) {
 	} else {
 		f.args, f.env = options.strings(context.Background())
 	}
-	if p.unrestorable != "" {
-		f.start.settled(StartFresh, p.unrestorable)
-	}
 	return f, p.engine.add(f)
+}
+
+// allow refuses a module that starts with more memory than it may have.
+func (l *Limits) allow(pages uint32) error {
+	if least := int64(pages) * pageSize; least > l.Memory {
+		return &ModuleError{fmt.Sprintf("the module starts with %d bytes of memory, but its limit is %d", least, l.Memory)}
+	}
+	return nil
+}
+
+// load returns the program's code, which the caller has to release. It takes no longer
+// than a call may.
+func (f *Function) load(ctx context.Context) (*executable, error) {
+	f.program.mu.Lock()
+	c, err := f.program.take()
+	f.program.mu.Unlock()
+	if c == nil && err == nil {
+		c, err = f.await(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.options.Limits.allow(c.report.Memory.Min); err != nil {
+		c.release(f.options.Unload)
+		return nil, err
+	}
+	if c.unrestorable != "" {
+		f.start.settled(StartFresh, c.unrestorable)
+	}
+	return c, nil
+}
+
+// await waits until the code is in memory.
+func (f *Function) await(ctx context.Context) (*executable, error) {
+	bounded := ctx
+	if limit := f.options.Limits.Timeout; limit > 0 {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	c, err := f.program.acquire(bounded, f.pool.closing)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
+	}
+	return c, err
 }
 
 // resolves tells whether arguments or variables are another for every call.
@@ -156,9 +204,9 @@ func cString(s string) string {
 	return s
 }
 
-// keeps tells whether its sandboxes are kept for another call.
-func (f *Function) keeps() bool {
-	return f.program.unrestorable == "" && (f.options.Idle > 0 || f.options.Warm > 0)
+// keeps tells whether sandboxes of this code are kept for another call.
+func (f *Function) keeps(c *executable) bool {
+	return c.unrestorable == "" && (f.options.Idle > 0 || f.options.Warm > 0)
 }
 
 // Close ends the calls that are still running or waiting, as canceled, and
@@ -172,7 +220,7 @@ func (f *Function) Close() error {
 // Start makes the sandboxes that are to be kept warm, in the background.
 // Calls need not wait for it.
 func (f *Function) Start() {
-	if f.keeps() && f.options.Warm > 0 && f.pool.enter() == nil {
+	if f.options.Warm > 0 && f.pool.enter() == nil {
 		f.pool.filling.Add(1)
 		go f.fill()
 	}
@@ -187,7 +235,7 @@ func (f *Function) fill() {
 		if err != nil {
 			return // a call will be told
 		}
-		if !s.prepare() || !f.pool.put(s) {
+		if !f.keeps(s.code) || !s.prepare() || !f.pool.put(s) {
 			s.close()
 			return
 		}
@@ -254,7 +302,7 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 	receipt, err := s.run(ctx, in, out, log)
 	served = true
 	receipt.Queue = queued
-	renew := f.keeps() && f.pool.renewing()
+	renew := f.keeps(s.code) && f.pool.renewing()
 	f.pool.release()
 	go f.renew(s, renew) // while the answer is handed on
 	return receipt, err

@@ -323,13 +323,19 @@ func nothingReserved(t testing.TB, e *Engine) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		used := e.budget.Used()
-		for _, l := range e.programs {
-			select {
-			case <-l.done:
-				used -= l.program.weight
-			default:
-			}
+		for _, p := range e.programs {
+			used -= p.weight()
 		}
 		return used == 0
 	})
+}
+
+// weight is how much of the budget a program's code has.
+func (p *Program) weight() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.code == nil {
+		return 0
+	}
+	return p.code.weight
 }

@@ -240,7 +240,7 @@ func TestKeptIsCounted(t *testing.T) {
 				held += int64(s.memory.Size()) + s.memory.mapped.Kept()
 			}
 			f.pool.mu.Unlock()
-			if counted := e.budget.Used() - f.program.weight; counted != held || f.Memory() != held {
+			if counted := e.budget.Used() - f.program.weight(); counted != held || f.Memory() != held {
 				t.Errorf("room for %d, call %d: %d bytes are held, %d and %d counted", room, i, held, counted, f.Memory())
 			}
 		}

@@ -26,7 +26,7 @@ type linearMemory struct {
 // Allocate implements [experimental.MemoryAllocator]. Addresses are reserved up
 // to the function's limit, or the module's own maximum if that is lower.
 func (l *linearMemory) Allocate(_, max uint64) experimental.LinearMemory {
-	mapped, err := memory.ReserveUndo(min(max, l.limit), l.sandbox.function.program.image, undo)
+	mapped, err := memory.ReserveUndo(min(max, l.limit), l.sandbox.code.image, undo)
 	if err != nil {
 		l.sandbox.finish(fmt.Errorf("%w: %w", ErrOverloaded, err))
 	}
@@ -97,7 +97,7 @@ func (l *linearMemory) restore() error {
 
 // reset takes the memory back to when the module was instantiated.
 func (l *linearMemory) reset() error {
-	least := uint64(l.sandbox.function.program.report.Memory.Min) * pageSize
+	least := uint64(l.sandbox.code.report.Memory.Min) * pageSize
 	if err := l.mapped.Reset(least); err != nil {
 		return err
 	}

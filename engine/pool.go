@@ -185,14 +185,15 @@ func (p *pool) evict() (bytes int64, ok bool) {
 	return bytes, true
 }
 
-// idleBytes is how much of the budget evicting all that is parked would give back.
-func (p *pool) idleBytes() (n int64) {
+// idleBytes is how many sandboxes are parked, and how much of the budget evicting them
+// would give back.
+func (p *pool) idleBytes() (count int, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.ready {
 		n += s.memory.reserved
 	}
-	return n
+	return len(p.ready), n
 }
 
 // parked is the number of sandboxes that wait for a call, and idleSince when the one

@@ -1,5 +1,7 @@
 package engine
 
+import "context"
+
 // Parked is what a sandbox that is ready for a call has cost, and costs. It is
 // for measuring.
 type Parked struct {
@@ -41,5 +43,13 @@ func (f *Function) Parked() (parked Parked, ok bool) {
 }
 
 // ImageBytes is how many bytes hold what the program's memories start with: the
-// part that is not zero, in whole pages. All its sandboxes share them.
-func (p *Program) ImageBytes() int64 { return p.image.Bytes() }
+// part that is not zero, in whole pages. All its sandboxes share them. It loads
+// the code if it has to, and is 0 if it can't.
+func (p *Program) ImageBytes() int64 {
+	c, err := p.acquire(context.Background(), context.Background())
+	if err != nil {
+		return 0
+	}
+	defer c.release(unloadDefault)
+	return c.image.Bytes()
+}

@@ -111,13 +111,14 @@ func TestCompileHammer(t *testing.T) {
 func TestCompileWaitsNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, Config{Compilers: 1})
-	e.compiler <- struct{}{} // the only compiler is busy
+	busy := e.compilers.enqueue(true) // the only compiler is
+	busy.wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := e.Compile(ctx, answer("late")); !errors.Is(err, ErrLoad) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want ErrLoad for the deadline", err)
 	}
-	<-e.compiler
+	e.compilers.done(busy)
 	p, err := e.Compile(t.Context(), answer("late"))
 	if err != nil {
 		t.Fatal(err)

@@ -181,12 +181,12 @@ func (s *Sandbox) reset() bool {
 	if s.memory.reset() != nil {
 		return false
 	}
-	s.setGlobals(s.function.program.initial.globals)
+	s.setGlobals(s.code.initial.globals)
 	if n, ok := stackSize(s.entry); !ok || n > maxIdleStack {
 		s.entry = s.module.ExportedFunction(rewrite.EnterExport)
 	}
 	s.at = atStart
-	s.verify(s.function.program.initial.digest, "reset")
+	s.verify(s.code.initial.digest, "reset")
 	return true
 }
 
@@ -260,7 +260,7 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 	}
 	if entropy, ok := s.startup.drewOnce(); ok && !s.startup.realtime && !s.startup.logged {
 		// It lies among the program's own data, not on the heap.
-		least := int(s.function.program.report.Memory.Min) * pageSize
+		least := int(s.code.report.Memory.Min) * pageSize
 		if at, ok := findGoRandom(s.memory.bytes()[:least], entropy); ok {
 			return StartSnapshot, "it is a Go program, whose random state is made anew", &at
 		}
@@ -289,7 +289,7 @@ func (s *Sandbox) findGlobals() {
 	if s.globals != nil {
 		return
 	}
-	names := s.function.program.report.State
+	names := s.code.report.State
 	s.globals = make([]api.MutableGlobal, len(names))
 	for i, name := range names {
 		s.globals[i] = s.module.ExportedGlobal(name).(api.MutableGlobal)

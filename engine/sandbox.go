@@ -34,6 +34,7 @@ type Sandbox struct {
 	process // what the guest sees of the world
 
 	function *Function
+	code     *executable
 	module   api.Module
 	memory   *linearMemory
 	fuel     api.MutableGlobal // lowered by the guest as it runs, which calls tick below zero; nil without metering
@@ -74,14 +75,19 @@ const (
 // than the rest of an instance.
 var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 
-// newSandbox instantiates f's program. No code of the guest has run yet.
+// newSandbox loads f's program, if it is not in memory, and instantiates it. No code of
+// the guest has run yet.
 func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
-	s := &Sandbox{function: f, kind: StartFresh}
+	code, err := f.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sandbox{function: f, code: code, kind: StartFresh}
 	s.guest = newCoroutine(s.live)
 	s.memory = &linearMemory{budget: f.engine.budget, limit: uint64(f.options.Limits.Memory), sandbox: s}
-	err := guarded("instantiating", func() (err error) {
+	err = guarded("instantiating", func() (err error) {
 		ctx = experimental.WithMemoryAllocator(ctx, s.memory)
-		s.module, err = f.engine.runtime.InstantiateModule(ctx, f.program.code, instanceConfig)
+		s.module, err = code.runtime.InstantiateModule(ctx, code.compiled, instanceConfig)
 		return err
 	})
 	if s.end != nil { // memory was refused: the cause of whatever err says
@@ -93,7 +99,7 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 	}
 	s.fuel, _ = s.module.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
 	s.entry = s.module.ExportedFunction(rewrite.EnterExport)
-	f.program.remember(s)
+	code.remember(s)
 	return s, nil
 }
 
@@ -106,6 +112,7 @@ func (s *Sandbox) close() {
 		_ = guarded("closing", func() error { return s.module.Close(context.Background()) })
 	}
 	s.memory.Free()
+	s.code.release(s.function.options.Unload)
 }
 
 // live is the life of the guest: it is entered again and again, every time from
