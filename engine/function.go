@@ -158,17 +158,22 @@ func (f *Function) load(ctx context.Context) (*executable, error) {
 
 // await waits until the code is in memory.
 func (f *Function) await(ctx context.Context) (*executable, error) {
-	bounded := ctx
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.pool.closing, cancel)()
 	if limit := f.options.Limits.Timeout; limit > 0 {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
+		defer time.AfterFunc(limit, cancel).Stop()
 	}
-	c, err := f.program.acquire(bounded, f.pool.closing)
-	if err != nil && ctx.Err() != nil {
+	c, err := f.program.acquire(waiting)
+	switch {
+	case err == nil:
+		return c, nil
+	case f.pool.closing.Err() != nil:
+		return nil, errClosed
+	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
 	}
-	return c, err
+	return nil, err
 }
 
 // resolves tells whether arguments or variables are another for every call.

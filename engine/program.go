@@ -54,7 +54,7 @@ func DigestOf(wasm []byte) Digest { return sha256.Sum256(wasm) }
 type loading struct {
 	done   chan struct{}
 	ticket *ticket // to compile
-	wanted bool    // somebody waits for the code. Guarded by Program.mu
+	wanted bool    // somebody waits to use the code. Guarded by Program.mu
 	err    error
 }
 
@@ -121,17 +121,26 @@ func (e *Engine) compileWith(ctx context.Context, wasm []byte, options rewrite.O
 // [*ModuleError].
 func (p *Program) Prepare(ctx context.Context) error {
 	p.mu.Lock()
-	ready := p.compiled || p.code != nil
+	if p.isReady() || p.refused != nil {
+		defer p.mu.Unlock()
+		return p.refused
+	}
+	l := p.load(false, true)
 	p.mu.Unlock()
-	if ready {
-		return nil
+	return l.wait(ctx)
+}
+
+// isReady tells whether the module has been compiled. mu is held.
+func (p *Program) isReady() bool { return p.compiled || p.code != nil }
+
+// wait waits for the end of a loading.
+func (l *loading) wait(ctx context.Context) error {
+	select {
+	case <-l.done:
+		return l.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: still loading: %w", ErrLoad, context.Cause(ctx))
 	}
-	c, err := p.acquire(ctx, context.Background())
-	if err != nil {
-		return err
-	}
-	c.release(unloadDefault)
-	return nil
 }
 
 // Precompile has the module compiled when nothing more urgent is left to be, if the code
@@ -140,8 +149,8 @@ func (p *Program) Prepare(ctx context.Context) error {
 func (p *Program) Precompile(done func(error)) {
 	p.mu.Lock()
 	var l *loading
-	if !p.compiled && p.code == nil && p.refused == nil {
-		l = p.load(false)
+	if !p.isReady() && p.refused == nil {
+		l = p.load(false, false)
 	}
 	err := p.refused
 	p.mu.Unlock()
@@ -156,8 +165,8 @@ func (p *Program) Precompile(done func(error)) {
 }
 
 // acquire returns the program's code, which stays loaded until it is released.
-// It waits for as long as ctx allows, and not beyond the end of closing.
-func (p *Program) acquire(ctx, closing context.Context) (*executable, error) {
+// It waits for as long as ctx allows.
+func (p *Program) acquire(ctx context.Context) (*executable, error) {
 	for {
 		p.mu.Lock()
 		c, err := p.take()
@@ -165,17 +174,10 @@ func (p *Program) acquire(ctx, closing context.Context) (*executable, error) {
 			p.mu.Unlock()
 			return c, err
 		}
-		l := p.load(true)
+		l := p.load(true, true)
 		p.mu.Unlock()
-		select {
-		case <-l.done:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: still loading: %w", ErrLoad, context.Cause(ctx))
-		case <-closing.Done():
-			return nil, errClosed
-		}
-		if l.err != nil {
-			return nil, l.err
+		if err := l.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -195,18 +197,18 @@ func (p *Program) take() (*executable, error) {
 	return c, nil
 }
 
-// load joins the loading under way or starts one. mu is held.
-func (p *Program) load(wanted bool) *loading {
+// load joins the loading under way or starts one: wanted if the code is to be used at
+// once, and urgent if somebody waits. mu is held.
+func (p *Program) load(wanted, urgent bool) *loading {
 	l := p.loading
 	if l == nil {
-		l = &loading{done: make(chan struct{}), ticket: p.engine.compilers.enqueue(wanted), wanted: wanted}
+		l = &loading{done: make(chan struct{}), ticket: p.engine.compilers.enqueue(urgent)}
 		p.loading = l
 		go p.doLoad(l)
-	}
-	if wanted && !l.wanted {
-		l.wanted = true
+	} else if urgent {
 		p.engine.compilers.hurry(l.ticket)
 	}
+	l.wanted = l.wanted || wanted
 	return l
 }
 
@@ -358,7 +360,7 @@ func (p *Program) Digest() string { return p.key.digest.String() }
 // Report tells what the module uses. It loads the code if it has to, and
 // must not be changed.
 func (p *Program) Report(ctx context.Context) (*rewrite.Report, error) {
-	c, err := p.acquire(ctx, context.Background())
+	c, err := p.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
