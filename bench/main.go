@@ -23,7 +23,7 @@
 // there is none in the report.
 //
 // What the collector and other requests feel of hostile guests is measured by
-// bench/liveness.
+// bench/liveness, and what functions leave to each other by bench/fairness.
 package main
 
 import (

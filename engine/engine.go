@@ -66,6 +66,7 @@ type Engine struct {
 	loaders   chan struct{} // a token for each program that is being loaded from the store
 	loaded    func(took time.Duration)
 
+	processors   *processors       // that guests compute with
 	unrestorable string            // why no sandbox can be used twice; empty: they can
 	verify       func(what string) // as in Config
 
@@ -96,6 +97,7 @@ func newEngine(config Config, unrestorable string) (*Engine, error) {
 	}
 	e := &Engine{
 		budget:       NewBudget(config.Memory),
+		processors:   newProcessors(runtime.GOMAXPROCS(0)),
 		compilers:    compilers{free: config.Compilers},
 		loaders:      make(chan struct{}, runtime.GOMAXPROCS(0)),
 		loaded:       config.Loaded,

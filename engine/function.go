@@ -81,6 +81,7 @@ type Function struct {
 	pool    *pool
 	start   starts
 	memory  atomic.Int64 // bytes of linear memory in its sandboxes
+	line    line         // of its guests that wait for a processor
 
 	args, env []string // of every call
 	resolves  bool     // unless they have to be resolved for each

@@ -292,6 +292,7 @@ func newTestEngine(t testing.TB, config Config) *Engine {
 		if err := e.Close(); err != nil {
 			t.Errorf("closing the engine: %v", err)
 		}
+		allGivenBack(t, e.processors)
 	})
 	return e
 }

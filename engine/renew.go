@@ -62,14 +62,16 @@ type checkpoint struct {
 // renew makes the sandbox ready for the next call. It is false if the sandbox
 // has to be closed instead. The call must have been finished.
 func (s *Sandbox) renew() bool {
-	return s.ready("renewing", func() bool {
+	defer s.claim.give()
+	return s.claim.take(s.ctx, s.ctx, time.Time{}) && s.ready("renewing", func() bool {
 		return s.calls < maxCalls && s.goBack()
 	})
 }
 
 // prepare makes a sandbox that has not been used ready for its first call.
 func (s *Sandbox) prepare() bool {
-	return s.ready("preparing", func() bool {
+	defer s.claim.give()
+	return s.claim.take(s.ctx, s.ctx, time.Time{}) && s.ready("preparing", func() bool {
 		ok := s.restart()
 		s.kind = StartFresh
 		return ok
@@ -91,10 +93,13 @@ func (s *Sandbox) ready(doing string, f func() bool) (ok bool) {
 
 // goBack takes the guest back to where it first read, or to its very start.
 func (s *Sandbox) goBack() bool {
+	if s.at == atRead {
+		return true // the call has ended while it waited for a processor
+	}
 	if s.kept != nil && s.at == atExit && s.kept.rewinds < maxRewinds {
 		return s.rewind()
 	}
-	if !s.startup.read && !errors.Is(s.end, ErrCanceled) && !errors.Is(s.end, ErrOverloaded) {
+	if s.at != atStart && !s.startup.read && !errors.Is(s.end, ErrCanceled) && !errors.Is(s.end, ErrOverloaded) {
 		s.function.start.unread()
 	}
 	return s.restart()

@@ -39,6 +39,7 @@ type Sandbox struct {
 	memory   *linearMemory
 	fuel     api.MutableGlobal // lowered by the guest as it runs, which calls tick below zero; nil without metering
 
+	claim  claim        // to a processor, without which no code of the guest runs
 	guest  *coroutine   // in which all code of the guest runs
 	entry  api.Function // how it is entered
 	at     place        // where it is while the coroutine is paused
@@ -82,10 +83,14 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{function: f, code: code, kind: StartFresh}
+	s := &Sandbox{function: f, code: code, kind: StartFresh, ctx: ctx}
+	s.claim.processors, s.claim.line = f.engine.processors, &f.line
 	s.guest = newCoroutine(s.live)
 	s.memory = &linearMemory{budget: f.engine.budget, limit: uint64(f.options.Limits.Memory), sandbox: s}
 	err = guarded("instantiating", func() (err error) {
+		if err = s.compute(); err != nil {
+			return err
+		}
 		ctx = experimental.WithMemoryAllocator(ctx, s.memory)
 		s.module, err = code.runtime.InstantiateModule(ctx, code.compiled, instanceConfig)
 		return err
@@ -100,6 +105,7 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 	s.fuel, _ = s.module.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
 	s.entry = s.module.ExportedFunction(rewrite.EnterExport)
 	code.remember(s)
+	s.claim.lend() // it will be needed at once
 	return s, nil
 }
 
@@ -112,6 +118,7 @@ func (s *Sandbox) close() {
 		_ = guarded("closing", func() error { return s.module.Close(context.Background()) })
 	}
 	s.memory.Free()
+	s.claim.give()
 	s.code.release(s.function.options.Unload)
 }
 
@@ -132,7 +139,7 @@ func (s *Sandbox) begin(ctx context.Context, now time.Time) {
 		s.deadline = now.Add(limit)
 	}
 	s.life = &lifetime{startup: &s.startup, parent: ctx, deadline: s.deadline, closing: s.function.pool.closing}
-	s.granted, s.slices = 0, 0
+	s.granted, s.slices, s.claim.waited = 0, 0, 0
 	if s.fuel != nil {
 		s.fuel.Set(0)
 	}
@@ -143,7 +150,14 @@ func (s *Sandbox) begin(ctx context.Context, now time.Time) {
 func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Receipt, error) {
 	start := time.Now()
 	s.begin(ctx, start)
+	if err := s.compute(); err != nil {
+		// The guest is where it was.
+		s.ctx, s.life = s.function.pool.closing, nil
+		return Receipt{Duration: time.Since(start), Memory: int64(s.memory.Size())}, err
+	}
+	s.claim.waited = 0 // it has been parked meanwhile
 	err := guarded("serving", func() error { return s.answer(in, out, log) })
+	s.claim.lend() // until it is renewed, or freed
 	errFiles := guarded("closing files", func() error { return s.process.finish(err == nil) })
 	s.faulty = isFault(err) || isFault(errFiles)
 	if err == nil {
@@ -284,15 +298,23 @@ func (s *Sandbox) tick() {
 
 // check ends the call if its time is up or its caller has gone.
 func (s *Sandbox) check() {
+	if err := s.over(); err != nil {
+		s.finish(err)
+	}
+}
+
+// over says why the call is to end, if it is.
+func (s *Sandbox) over() error {
 	if err := s.ctx.Err(); err != nil {
-		s.finish(fmt.Errorf("%w: %w", ErrCanceled, context.Cause(s.ctx)))
+		return fmt.Errorf("%w: %w", ErrCanceled, context.Cause(s.ctx))
 	}
 	if s.function.pool.closing.Err() != nil {
-		s.finish(errClosed)
+		return errClosed
 	}
 	if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
-		s.finish(ErrTimeout)
+		return ErrTimeout
 	}
+	return nil
 }
 
 // refill gives the guest its next slice of fuel, or ends the call if there is none.
@@ -310,6 +332,7 @@ func (s *Sandbox) refill() {
 		s.slices = 0
 		runtime.Gosched()
 	}
+	s.share()
 }
 
 // used is the fuel spent in this call.

@@ -42,6 +42,8 @@ type process struct {
 
 // supervisor is the sandbox as its process needs it.
 type supervisor interface {
+	// rest lets others have the processor: the host call under way has to wait.
+	rest()
 	// charge lowers the guest's fuel; it doesn't return if the call is over.
 	charge(units int64)
 	// finish ends the call; it doesn't return.
@@ -132,11 +134,16 @@ type hostFunction struct {
 
 // Call implements [api.GoModuleFunction].
 func (f *hostFunction) Call(ctx context.Context, module api.Module, stack []uint64) {
-	p := &sandboxFrom(ctx).process
+	s := sandboxFrom(ctx)
+	p := &s.process
 	p.sandbox.charge(f.cost)
 	p.host = ctx
 	p.mem = wholeMemory(module.Memory())
+	if f.cost >= costFile { // it may wait
+		s.claim.lend()
+	}
 	result := f.call(p, stack)
+	s.resume()
 	if len(f.results) > 0 {
 		stack[0] = uint64(result)
 	}

@@ -108,8 +108,11 @@ func (p *process) stream(d *descriptor, event vfs.Events, buffers [][]byte, f tr
 			got, _ := poller.Ready(event)
 			return got&event != 0
 		}
-		if d.nonblocking() && !ready() {
-			return 0, vfs.EAGAIN
+		if !ready() {
+			if d.nonblocking() {
+				return 0, vfs.EAGAIN
+			}
+			p.sandbox.rest()
 		}
 	}
 	return p.move(buffers, ready, f)

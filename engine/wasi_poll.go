@@ -135,6 +135,7 @@ func (p *process) poll(subscriptions []subscription, events []byte) int {
 		if n := happened(p, subscriptions, events); n > 0 {
 			return n
 		}
+		p.sandbox.rest()
 		select {
 		case <-changed:
 		case <-timer.C:
