@@ -26,6 +26,7 @@ type processors struct {
 	lines    []*line       // in which somebody waits; first who joined first
 	spare    int           // given back while somebody waits, for who comes first and has used the least
 	called   int           // how many have been told to come
+	since    time.Duration // since when somebody waits
 	floor    time.Duration // what the function had used that was served last
 	watch    *time.Timer   // runs while somebody waits; nil until somebody has
 	watching bool
@@ -54,6 +55,10 @@ type line struct {
 const (
 	// slice is how long a guest may compute while others wait that have no less.
 	slice = time.Millisecond
+	// maxDebt is how much more a function may have used than one that goes before it. What
+	// is counted is time, not work: a guest may have held its processor while
+	// the system had given that to another process.
+	maxDebt = 5 * time.Millisecond
 	// watchEvery is how often guests that have a processor are looked at while others wait.
 	watchEvery = time.Millisecond
 )
@@ -238,7 +243,7 @@ func (c *claim) give() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.line.used += processorClock() - c.paid
+	p.count(c, c.paid, processorClock())
 	p.spare++
 	p.settle()
 }
@@ -247,15 +252,22 @@ func (c *claim) give() {
 // is false in the same cases as take, and then has none. The claim must hold its processor.
 func (c *claim) rotate(ctx, closing context.Context, deadline time.Time) bool {
 	now := processorClock()
-	used := now - c.paid
+	paid := c.paid
 	c.paid = now
 	p := c.processors
 	if p.free.Load() >= 0 {
 		return true
 	}
 	p.mu.Lock()
-	c.line.used += used
-	if p.free.Load() >= 0 || p.spare > 0 || !c.yields(p.least(false), now-c.began) {
+	if p.free.Load() >= 0 || p.spare > 0 {
+		p.mu.Unlock()
+		return true
+	}
+	p.count(c, paid, now)
+	for _, l := range p.lines {
+		l.used = min(l.used, c.line.used+maxDebt)
+	}
+	if !c.yields(p.least(false), now-c.began) {
 		p.mu.Unlock()
 		return true
 	}
@@ -279,6 +291,11 @@ func (c *claim) yields(l *line, computed time.Duration) bool {
 		return true
 	}
 	return computed >= slice
+}
+
+// count adds to what a function has used. mu is held.
+func (p *processors) count(c *claim, from, to time.Duration) {
+	c.line.used += max(0, to-max(from, p.since))
 }
 
 // settle calls as many as there are processors to spare, or keeps those free if nobody
@@ -326,7 +343,7 @@ func (l *line) uncalled() bool {
 
 // seize gives a processor to spare to a claim in line. mu is held.
 func (p *processors) seize(c *claim) {
-	p.floor = max(p.floor, c.line.used)
+	p.floor = c.line.used
 	p.spare--
 	p.leave(c)
 	p.settle()
@@ -340,6 +357,9 @@ func (p *processors) join(c *claim, rotated bool) {
 	c.rotated = rotated
 	l := c.line
 	l.used = max(l.used, p.floor)
+	if len(p.lines) == 0 {
+		p.since = processorClock()
+	}
 	if l.first == nil {
 		l.first = c
 		p.lines = append(p.lines, l)

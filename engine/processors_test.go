@@ -126,6 +126,43 @@ func TestSharesAreEqual(t *testing.T) {
 	allGivenBack(t, p)
 }
 
+// TestDebtsAreBounded: who has used far more than the others, which may have been the
+// system's fault, is served after a while, however many others wait.
+func TestDebtsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newProcessors(1)
+	ctx, stop := context.WithCancel(t.Context())
+	busy := new(line)
+	var others, all sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			c := newClaim(p, busy)
+			defer c.give()
+			for ok := c.take(ctx, ctx, time.Time{}); ok && ctx.Err() == nil; ok = c.rotate(ctx, ctx, time.Time{}) {
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	waitFor(t, func() bool { return p.free.Load() == -3 })
+	served := make(chan struct{})
+	all.Go(func() {
+		c := newClaim(p, &line{used: 24 * time.Hour})
+		if c.take(t.Context(), t.Context(), time.Time{}) {
+			close(served)
+		}
+		c.give()
+	})
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second):
+		t.Error("it was not served")
+	}
+	stop()
+	others.Wait()
+	all.Wait()
+	allGivenBack(t, p)
+}
+
 // TestWaitingForAProcessorEnds with the caller, the function or the deadline, and
 // costs those behind nothing.
 func TestWaitingForAProcessorEnds(t *testing.T) {
