@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/caddyserver/caddy/v2"
@@ -30,6 +31,10 @@ type App struct {
 	// data directory; if that can't be used, code is not kept.
 	CacheDir string `json:"cache_dir,omitempty"`
 
+	// How much compiled code is kept there; what has not been used for longest goes
+	// first. Default: `2GiB`.
+	CacheSize *Size `json:"cache_size,omitempty"`
+
 	// The ceiling for everything that all functions together cause: their
 	// memory, and the requests and responses held for them. What is over it
 	// ends with 503. Default: half of the memory of the machine or container.
@@ -42,10 +47,12 @@ type App struct {
 	// Options for the functions that don't set them themselves.
 	Defaults *Options `json:"defaults,omitempty"`
 
-	// Not available yet; setting one is an error that says so.
-	CacheSize json.RawMessage `json:"cache_size,omitempty"`
-	Store     json.RawMessage `json:"store,omitempty"`
-	Metrics   json.RawMessage `json:"metrics,omitempty"`
+	// Which functions have metrics of their own: `per_function` if those of a
+	// folder (`gojinn_dir`) have. Default: a folder counts as one function.
+	Metrics string `json:"metrics,omitempty"`
+
+	// Not available yet; setting it is an error that says so.
+	Store json.RawMessage `json:"store,omitempty"`
 
 	logger *zap.Logger
 	key    engineKey
@@ -77,7 +84,11 @@ type appOption struct {
 
 const (
 	minCeiling   = 1 << 20
+	minCacheSize = 1 << 20
 	maxCompilers = 1024
+
+	defaultCacheSize = 2 << 30
+	perFunction      = "per_function"
 )
 
 var appOptions = []appOption{
@@ -90,9 +101,18 @@ var appOptions = []appOption{
 	{"compilers", "<n>",
 		func(a *App, text string) error { return set(&a.Compilers, parseCount)(text) },
 		func(a *App) error { return within(a.Compilers, 1, maxCompilers) }},
-	laterInApp("cache_size", func(a *App) json.RawMessage { return a.CacheSize }),
+	{"cache_size", "<size>",
+		func(a *App, text string) error { return set(&a.CacheSize, parseSize)(text) },
+		func(a *App) error { return within(a.CacheSize, minCacheSize, math.MaxInt64) }},
+	{"metrics", perFunction,
+		func(a *App, text string) error { return setText(&a.Metrics)(text) },
+		func(a *App) error {
+			if a.Metrics != "" && a.Metrics != perFunction {
+				return fmt.Errorf("%q is not %s", a.Metrics, perFunction)
+			}
+			return nil
+		}},
 	laterInApp("store", func(a *App) json.RawMessage { return a.Store }),
-	laterInApp("metrics", func(a *App) json.RawMessage { return a.Metrics }),
 }
 
 func laterInApp(name string, field func(*App) json.RawMessage) appOption {
@@ -113,6 +133,7 @@ var engines = caddy.NewUsagePool()
 // engineKey is everything that makes two engines different.
 type engineKey struct {
 	cacheDir  string
+	cacheSize int64
 	compilers int
 	memory    int64
 }
@@ -131,7 +152,13 @@ func (e pooledEngine) Destruct() error {
 // acquireEngine is followed by one releaseEngine, unless it fails.
 func acquireEngine(key engineKey) (*engine.Engine, error) {
 	e, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
-		e, err := engine.New(engine.Config{CacheDir: key.cacheDir, Compilers: key.compilers, Memory: key.memory})
+		e, err := engine.New(engine.Config{
+			CacheDir: key.cacheDir, CacheSize: key.cacheSize, Compilers: key.compilers, Memory: key.memory,
+			// The engine outlives the configuration, so the log is the one that is Caddy's
+			// at the time.
+			Log:    func(err error) { caddy.Log().Named("gojinn").Warn("code cache", zap.Error(err)) },
+			Loaded: func(took time.Duration) { compileDuration.Observe(took.Seconds()) },
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -158,6 +185,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.key = engineKey{
 		compilers: int(valueOr(a.Compilers, 0)),
 		memory:    int64(valueOr(a.Memory, 0)),
+		cacheSize: int64(valueOr(a.CacheSize, defaultCacheSize)),
 	}
 	if a.Memory == nil {
 		a.key.memory = defaultCeiling()

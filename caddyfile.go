@@ -1,7 +1,9 @@
 package gojinn
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,18 +11,42 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gojinn/gojinn/internal/routes"
 )
 
 func init() {
-	httpcaddyfile.RegisterDirective("gojinn", parseDirective)
-	// Ahead of a catch-all proxy: a function beside one wins.
-	httpcaddyfile.RegisterDirectiveOrder("gojinn", httpcaddyfile.Before, "reverse_proxy")
+	// Ahead of a catch-all proxy: a function beside one wins. In this order, so that a single
+	// function wins over a folder's.
+	for name, parse := range map[string]httpcaddyfile.UnmarshalFunc{"gojinn": parseDirective, "gojinn_dir": parseDirectory} {
+		httpcaddyfile.RegisterDirective(name, parse)
+	}
+	for _, name := range []string{"gojinn", "gojinn_dir"} {
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
+	}
 	httpcaddyfile.RegisterGlobalOption("gojinn", parseGlobalOption)
 }
 
-// parseDirective parses the gojinn directive. The matcher is told by the
-// number of arguments, because a module's path may begin with a slash too.
+// parseDirective parses the gojinn directive.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseHandler(h, new(Handler), directiveUsage)
+}
+
+// parseDirectory parses the gojinn_dir directive.
+func parseDirectory(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseHandler(h, new(Directory), directoryUsage)
+}
+
+// handler is what our directives make.
+type handler interface {
+	caddyfile.Unmarshaler
+	caddyhttp.MiddlewareHandler
+}
+
+// parseHandler parses a directive with a matcher that may be left out. That is told by the
+// number of arguments, because a path may begin with a slash too.
+func parseHandler(h httpcaddyfile.Helper, made handler, usage string) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive's name
 	var matcher caddy.ModuleMap
 	if h.CountRemainingArgs() == 2 {
@@ -29,20 +55,23 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, h.WrapErr(err)
 		}
 		if !is {
-			return nil, h.Errf("%q is not a matcher, which is *, /<path> or @<name>; usage: %s", h.Val(), directiveUsage)
+			return nil, h.Errf("%q is not a matcher, which is *, /<path> or @<name>; usage: %s", h.Val(), usage)
 		}
 		matcher = set
 		h.Delete()
 	}
 	h.Reset()
-	handler := new(Handler)
-	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+	if err := made.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
-	return h.NewRoute(matcher, handler), nil
+	return h.NewRoute(matcher, made), nil
 }
 
-const directiveUsage = "gojinn [<matcher>] <module> { … }"
+const (
+	directiveUsage = "gojinn [<matcher>] <module> { … }"
+	directoryUsage = "gojinn_dir [<matcher>] <root> { … }"
+	functionUsage  = "function <route> { … }"
+)
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
@@ -71,7 +100,7 @@ const directiveUsage = "gojinn [<matcher>] <module> { … }"
 // One argument is the module, even if it begins with a slash; two are the
 // matcher, which is not among the tokens any more here, and the module.
 // Not available yet, and an error that says so: contract stream and cgi,
-// idle_timeout, unload, check, script_root.
+// idle_timeout, script_root.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if !d.AllArgs(&h.Module) {
@@ -80,28 +109,101 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if h.Module == "" {
 		return d.Errf("the module's path is empty; usage: %s", directiveUsage)
 	}
-	return parseOptions(d, &h.Options, func() error {
-		grant, err := parseAllow(d)
-		h.AllowRaw = append(h.AllowRaw, grant)
-		return err
+	return parseOptions(d, &h.Options, words{"allow": allowLines(d, &h.AllowRaw)})
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	gojinn_dir [<matcher>] <root> {
+//	    <any option of gojinn>
+//	    allow     <capability> …
+//	    function  <route> {
+//	        <any option of gojinn>
+//	        allow  none
+//	        allow  <capability> …
+//	    }
+//	}
+//
+// The options are those of every function below the root. A function's own replace
+// them; its allow lines are added to theirs, of which `allow none` takes away all.
+func (d *Directory) UnmarshalCaddyfile(from *caddyfile.Dispenser) error {
+	from.Next() // the directive's name
+	if !from.AllArgs(&d.Root) {
+		return from.Errf("wrong number of arguments; usage: %s", directoryUsage)
+	}
+	if d.Root == "" {
+		return from.Errf("the folder's path is empty; usage: %s", directoryUsage)
+	}
+	return parseOptions(from, &d.Options, words{
+		"allow": allowLines(from, &d.AllowRaw),
+		"function": func() error {
+			f := new(DirectoryFunction)
+			d.Functions = append(d.Functions, f)
+			return f.unmarshal(from, d.Functions[:len(d.Functions)-1])
+		},
 	})
 }
 
-// parseOptions parses a block of options; allow, which may be nil, is called
-// at each allow line.
-func parseOptions(d *caddyfile.Dispenser, o *Options, allow func() error) error {
+// unmarshal parses a function of a folder, of which others have been parsed before.
+func (f *DirectoryFunction) unmarshal(d *caddyfile.Dispenser, others []*DirectoryFunction) error {
+	if !d.NextArg() {
+		return d.Errf("function: no route; usage: %s", functionUsage)
+	}
+	f.Route = d.Val()
+	if d.NextArg() {
+		return d.Errf("function: unexpected argument %q; usage: %s", d.Val(), functionUsage)
+	}
+	if err := routes.Check(f.Route); err != nil {
+		return d.WrapErr(fmt.Errorf("function %s: %w", f.Route, err))
+	}
+	if slices.ContainsFunc(others, func(o *DirectoryFunction) bool { return o.Route == f.Route }) {
+		return d.Errf("function %s is given twice", f.Route)
+	}
+	lines := allowLines(d, &f.AllowRaw)
+	return parseOptions(d, &f.Options, words{"allow": func() error {
+		switch {
+		case !d.NextArg():
+			return lines() // which says what is missing
+		case d.Val() != "none":
+			d.Prev()
+			return lines()
+		case d.NextArg():
+			return d.Errf("allow none: unexpected argument %q", d.Val())
+		case f.AllowNone:
+			return d.Err("allow none is given twice")
+		}
+		f.AllowNone = true
+		return nil
+	}})
+}
+
+// words are the names of lines that are no options, and how they are parsed: each with the
+// dispenser at its name.
+type words map[string]func() error
+
+// allowLines adds an allow line to grants.
+func allowLines(d *caddyfile.Dispenser, grants *[]json.RawMessage) func() error {
+	return func() error {
+		grant, err := parseAllow(d)
+		*grants = append(*grants, grant)
+		return err
+	}
+}
+
+// parseOptions parses a block of options, and what others may be among them.
+func parseOptions(d *caddyfile.Dispenser, o *Options, others words) error {
 	given := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		if name == "allow" && allow != nil {
-			if err := allow(); err != nil {
+		if parse := others[name]; parse != nil {
+			if err := parse(); err != nil {
 				return err
 			}
 			continue
 		}
 		i := slices.IndexFunc(options, func(opt option) bool { return opt.name == name })
 		if i < 0 {
-			return d.Errf("%q is not an option here; allowed are %s", name, optionNames(allow != nil))
+			return d.Errf("%q is not an option here; allowed are %s", name, optionNames(others))
 		}
 		if given[name] {
 			return d.Errf("%s is given twice", name)
@@ -141,11 +243,8 @@ func argsOnly(d *caddyfile.Dispenser) ([]string, error) {
 	return args, nil
 }
 
-func optionNames(withAllow bool) string {
-	var names []string
-	if withAllow {
-		names = append(names, "allow")
-	}
+func optionNames(others words) string {
+	names := slices.Sorted(maps.Keys(others))
 	for _, opt := range options {
 		names = append(names, opt.name)
 	}
@@ -193,7 +292,7 @@ func capabilityNames() string {
 //	    }
 //	}
 //
-// Not available yet, and an error that says so: cache_size, store, metrics.
+// Not available yet, and an error that says so: store.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the option's name
 	if existing != nil {
@@ -267,5 +366,6 @@ func appOptionNames() string {
 // Interface guards
 var (
 	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*Directory)(nil)
 	_ fmt.Stringer          = Duration(0)
 )

@@ -104,7 +104,12 @@ func checkRoundTrip(t *testing.T, config []byte) {
 	}
 	found := 0
 	walkJSON(whole, func(object map[string]any) {
-		if object["handler"] != "gojinn" {
+		var handler any = new(Handler)
+		switch object["handler"] {
+		case "gojinn":
+		case "gojinn_dir":
+			handler = new(Directory)
+		default:
 			return
 		}
 		found++
@@ -113,7 +118,7 @@ func checkRoundTrip(t *testing.T, config []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameAfterLoad(t, raw, new(Handler))
+		sameAfterLoad(t, raw, handler)
 	})
 	if found == 0 {
 		t.Error("no handler of ours in the configuration")
@@ -266,11 +271,16 @@ func TestDirectiveErrors(t *testing.T) {
 		{"idle: number", "idle 30", []string{`idle: "30" is not a duration`}},
 		{"idle: off", "idle off", []string{"idle: can't be off"}},
 		{"idle: negative", "idle -1s", []string{`idle: "-1s" is negative`}},
-		{"unload", "unload 5m", []string{"unload: is not available yet"}},
+		{"unload: nothing", "unload", []string{"unload: wrong number of arguments", "usage: unload <duration>"}},
+		{"unload: number", "unload 5", []string{`unload: "5" is not a duration`}},
+		{"unload: off", "unload off", []string{"unload: can't be off"}},
 		{"snapshot: nothing", "snapshot", []string{"snapshot: wrong number of arguments", "usage: snapshot auto | on | off"}},
 		{"snapshot: word", "snapshot maybe", []string{`snapshot: "maybe" is not one of auto, on, off`}},
 		{"snapshot: two words", "snapshot on off", []string{"snapshot: wrong number of arguments"}},
-		{"check", "check /health", []string{"check: is not available yet"}},
+		{"check: nothing", "check", []string{"check: wrong number of arguments", "usage: check <path>"}},
+		{"check: no path", "check health", []string{`check: "health" is not a path such as /health`}},
+		{"check: another host", "check http://example.com/", []string{`check: "http://example.com/" is not a path`}},
+		{"check: not a URL", "check /%zz", []string{`check: "/%zz" is not a path`}},
 		{"script_root", "script_root /www", []string{"script_root: is not available yet"}},
 
 		{"allow: nothing", "allow", []string{"allow: no capability", "usage: allow <capability> …", "probe"}},
@@ -303,8 +313,10 @@ func TestDirectiveErrors(t *testing.T) {
 
 func exampleOf(option string) string {
 	switch option {
-	case "timeout", "idle":
+	case "timeout", "idle", "unload":
 		return "1s"
+	case "check":
+		return "/health"
 	case "snapshot":
 		return "auto"
 	case "memory", "max_request", "max_response", "max_log":
@@ -367,9 +379,12 @@ func TestGlobalOptionErrors(t *testing.T) {
 		{"compilers: many", "compilers 1025", []string{"compilers: 1025 is outside 1 to 1024"}},
 		{"compilers: off", "compilers off", []string{"compilers: can't be off"}},
 		{"compilers: word", "compilers all", []string{`compilers: "all" is not a whole number`}},
-		{"cache_size", "cache_size 1GiB", []string{"cache_size: is not available yet"}},
+		{"cache_size: word", "cache_size all", []string{`cache_size: "all" is not a size`, "usage: cache_size <size>"}},
+		{"cache_size: small", "cache_size 1KiB", []string{"cache_size: 1KiB is outside 1MiB to"}},
+		{"cache_size: off", "cache_size off", []string{"cache_size: can't be off"}},
 		{"store", "store default memory", []string{"store: is not available yet"}},
-		{"metrics", "metrics per_function", []string{"metrics: is not available yet"}},
+		{"metrics: another", "metrics per_route", []string{`metrics: "per_route" is not per_function`, "usage: metrics per_function"}},
+		{"metrics: nothing", "metrics", []string{"metrics: wrong number of arguments"}},
 		{"defaults: argument", "defaults json {\n}", []string{`defaults: unexpected argument "json"; usage: defaults { … }`}},
 		{"defaults twice on", "defaults {\ntimeout 1s\n}\nmemory x", []string{`memory: "x" is not a size`, "Caddyfile:6"}},
 	}
@@ -390,7 +405,7 @@ func TestGlobalOptionErrors(t *testing.T) {
 	}{
 		{"allow", "allow probe a", []string{`"allow" is not an option here; allowed are name, contract`}},
 		{"bad value", "timeout never", []string{`timeout: "never" is not a duration`}},
-		{"not yet", "unload 5m", []string{"unload: is not available yet"}},
+		{"not yet", "idle_timeout 5m", []string{"idle_timeout: is not available yet"}},
 	}
 	for _, test := range inDefaults {
 		t.Run("defaults: "+test.name, func(t *testing.T) {

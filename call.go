@@ -20,16 +20,18 @@ import (
 
 // call is one request on its way through a function.
 type call struct {
-	handler *Handler
-	id      string
-	receipt engine.Receipt
+	function *function
+	service  *service // nil if no handler is concerned
+	id       string
+	params   map[string]string // of a folder's route
+	receipt  engine.Receipt
 }
 
 // serve takes the request to the function and its answer to the client. ctx is
 // the request's, with the call's span. The error says how that ended, see
 // statusOf.
 func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	in, out := newBuffer(c.handler.budget), newBuffer(c.handler.budget)
+	in, out := c.newBuffer(), c.newBuffer()
 	defer in.free()
 	defer out.free()
 
@@ -50,15 +52,18 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	return nil
 }
 
+func (c *call) newBuffer() *buffer { return newBuffer(c.function.engine.Budget()) }
+
 // encode reads the request's body and writes to in what the function is to
 // read.
 func (c *call) encode(ctx context.Context, in *buffer, w http.ResponseWriter, r *http.Request) error {
-	body := newBuffer(c.handler.budget)
+	body := c.newBuffer()
 	defer body.free()
 	if err := c.readBody(body, w, r); err != nil {
 		return err
 	}
 	meta := metaOf(ctx, r, c.id)
+	meta.Route, meta.Params = c.function.route, c.params
 	return in.append(func(dst []byte) []byte {
 		return contract.AppendRequest(dst, r, meta, body.bytes)
 	})
@@ -70,7 +75,7 @@ func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) er
 	if r.Body == nil || r.ContentLength == 0 {
 		return nil
 	}
-	if limit := c.handler.maxRequest; limit != off {
+	if limit := c.function.maxRequest; limit != off {
 		// Limited before it is refused: an error route may read it too.
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if r.ContentLength > limit {
@@ -89,15 +94,22 @@ func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) er
 	return fmt.Errorf("%w: %w", errBody, err)
 }
 
-// run hands in to the program and collects what it writes in out.
-func (c *call) run(ctx context.Context, in io.Reader, out *buffer) (err error) {
-	if c.handler.released.Load() {
-		return fmt.Errorf("%w: its configuration has been unloaded", engine.ErrLoad)
+// run hands in to the function's present version and collects what it writes in
+// out.
+func (c *call) run(ctx context.Context, in io.Reader, out *buffer) error {
+	v, err := c.function.serving()
+	if err != nil {
+		return err
 	}
-	log := &stderrLog{logger: c.handler.logger, fields: c.fields(), keep: c.handler.maxLog}
+	defer v.leave()
+	return c.runOn(ctx, v, in, out)
+}
+
+func (c *call) runOn(ctx context.Context, v *version, in io.Reader, out *buffer) (err error) {
+	log := &stderrLog{logger: c.function.logger, fields: c.fields(), keep: c.function.maxLog}
 	defer log.finish()
-	c.receipt, err = c.handler.function.Run(ctx, in, out, log)
-	if errors.Is(err, engine.ErrCanceled) && c.handler.released.Load() && ctx.Err() == nil {
+	c.receipt, err = v.Run(ctx, in, out, log)
+	if errors.Is(err, engine.ErrCanceled) && c.service != nil && c.service.released.Load() && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w", errUnloaded, err)
 	}
 	return err
@@ -142,7 +154,7 @@ func replacerOf(ctx context.Context) *caddy.Replacer {
 
 func (c *call) setPlaceholders(r *http.Request, reason string) {
 	repl := replacerOf(r.Context())
-	repl.Set("http.gojinn.function", c.handler.name)
+	repl.Set("http.gojinn.function", c.function.name)
 	repl.Set("http.gojinn.reason", reason)
 	repl.Set("http.gojinn.duration", c.receipt.Duration)
 	repl.Set("http.gojinn.queue", c.receipt.Queue)
@@ -153,7 +165,7 @@ func (c *call) setPlaceholders(r *http.Request, reason string) {
 
 // fields are what every log entry of the call has.
 func (c *call) fields() []zap.Field {
-	return []zap.Field{zap.String("function", c.handler.name), zap.String("request_id", c.id)}
+	return []zap.Field{zap.String("function", c.function.name), zap.String("request_id", c.id)}
 }
 
 // maxDetail bounds, in bytes, what of a guest's stack trace is logged.
@@ -167,7 +179,7 @@ func (c *call) logEnd(reason string, err error) {
 	case "canceled", "request_too_large", "overloaded":
 		level = zapcore.DebugLevel
 	}
-	entry := c.handler.logger.Check(level, "call failed")
+	entry := c.function.logger.Check(level, "call failed")
 	if entry == nil {
 		return
 	}

@@ -131,9 +131,12 @@ func (b *bench) run(ctx context.Context, config *functionConfig) error {
 	if err := b.measure(ctx, h, benchSettings[0]); err != nil {
 		return err
 	}
-	b.image, b.start = h.function.Program().ImageBytes(), h.programStart(&options)
+	b.image = h.function().Program().ImageBytes()
+	if b.start, err = h.programStart(ctx, &options); err != nil {
+		return err
+	}
 	for _, setting := range benchSettings[1:] {
-		kind, _ := h.function.StartKind()
+		kind, _ := h.function().StartKind()
 		if kind == engine.StartFresh && setting.shows != kind {
 			continue // no sandbox is used twice, whatever is set
 		}
@@ -179,9 +182,9 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		in.Reset(b.request)
 		out.Reset()
 		start := time.Now()
-		receipt, errCall := h.function.Run(ctx, &in, &out, io.Discard)
+		receipt, errCall := h.function().Run(ctx, &in, &out, io.Discard)
 		took := time.Since(start)
-		if err := atRest(ctx, h.function); err != nil {
+		if err := atRest(ctx, h.function()); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -192,12 +195,16 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 			row.answer = answerOf(out.Bytes(), errCall)
 		case n >= 0:
 			row.add(took, receipt, errCall)
-			row.addParked(h.function)
+			row.addParked(h.function())
 		}
 	}
 	runtime.ReadMemStats(&after)
 	row.garbage = int64(after.TotalAlloc-before.TotalAlloc) / int64(b.calls)
-	_, row.why = h.whyStart()
+	report, err := h.function().Program().Report(ctx)
+	if err != nil {
+		return err
+	}
+	_, row.why = h.whyStart(report)
 	b.rows = append(b.rows, row)
 	return nil
 }

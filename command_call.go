@@ -93,7 +93,7 @@ func requestOf(stdin io.Reader, files []string) ([]byte, error) {
 func (h *Handler) callOnce(ctx context.Context, request []byte, stdout, stderr io.Writer) error {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
 	var out bytes.Buffer
-	receipt, err := h.function.Run(ctx, bytes.NewReader(request), &out, stderr)
+	receipt, err := h.function().Run(ctx, bytes.NewReader(request), &out, stderr)
 	status := 0
 	if err == nil {
 		var response *contract.Response

@@ -46,8 +46,7 @@ would have an effect outside of it. A module that can't be served is an error.`,
 			if err != nil {
 				return err
 			}
-			printProgram(cmd.OutOrStdout(), h.function.Program(), start)
-			return nil
+			return printProgram(ctx, cmd.OutOrStdout(), h.function().Program(), start)
 		})
 	flags.register(cmd)
 	return cmd
@@ -64,36 +63,40 @@ type programStart struct {
 // would. The function must keep one sandbox warm.
 func (h *Handler) startOnce(ctx context.Context, options *Options) (*programStart, error) {
 	if options.keepsSandboxes() {
-		h.function.Start()
-		if err := atRest(ctx, h.function); err != nil {
+		h.function().Start()
+		if err := atRest(ctx, h.function()); err != nil {
 			return nil, err
 		}
 	}
-	return h.programStart(options), nil
+	return h.programStart(ctx, options)
 }
 
 // programStart is what is known of it by now.
-func (h *Handler) programStart(options *Options) *programStart {
+func (h *Handler) programStart(ctx context.Context, options *Options) (*programStart, error) {
 	if !options.keepsSandboxes() {
-		return &programStart{kind: engine.StartFresh, why: "idle and warm are 0, so that every call gets a sandbox made for it"}
+		return &programStart{kind: engine.StartFresh, why: "idle and warm are 0, so that every call gets a sandbox made for it"}, nil
+	}
+	report, err := h.function().Program().Report(ctx)
+	if err != nil {
+		return nil, err
 	}
 	s := new(programStart)
-	s.kind, s.why = h.whyStart()
-	s.parked, _ = h.function.Parked()
+	s.kind, s.why = h.whyStart(report)
+	s.parked, _ = h.function().Parked()
 	if s.kind != engine.StartFresh {
 		s.restored = howRestored(h.app.engine)
 	}
-	return s
+	return s, nil
 }
 
 // whyStart is the function's start kind and the reason, for people.
-func (h *Handler) whyStart() (kind, why string) {
-	kind, why = h.function.StartKind()
+func (h *Handler) whyStart(report *rewrite.Report) (kind, why string) {
+	kind, why = h.function().StartKind()
 	switch {
 	case kind == "":
 		return "not known", "its start-up could not be run ahead of a call; function call says why"
 	case kind != engine.StartFresh:
-	case why == h.function.Program().Report().Unrestorable:
+	case why == report.Unrestorable:
 		why = "the module " + why
 	default:
 		why = "no sandbox can be taken back here: " + why
@@ -141,8 +144,11 @@ func (s *programStart) print(line func(name, format string, args ...any)) {
 	}
 }
 
-func printProgram(to io.Writer, p *engine.Program, start *programStart) {
-	r := p.Report()
+func printProgram(ctx context.Context, to io.Writer, p *engine.Program, start *programStart) error {
+	r, err := p.Report(ctx)
+	if err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
 	line("sha256", "%s", p.Digest())
@@ -171,7 +177,7 @@ func printProgram(to io.Writer, p *engine.Program, start *programStart) {
 	for _, e := range r.Exports {
 		line("export", "%s", strings.TrimSpace(printable(e.Name)+" "+e.Kind+" "+e.Type))
 	}
-	_ = table.Flush() // standard output, or a test's buffer
+	return table.Flush()
 }
 
 func limitsOf(m *rewrite.Limits) string {

@@ -140,7 +140,7 @@ func TestCallOnce(t *testing.T) {
 		busy, parked := 1, 0
 		for range 6000 {
 			var running, restoring int
-			running, restoring, parked = h.function.Sandboxes()
+			running, restoring, parked = h.function().Sandboxes()
 			if busy = running + restoring; busy == 0 {
 				break
 			}

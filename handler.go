@@ -1,26 +1,19 @@
 package gojinn
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/gojinn/gojinn/engine"
-	"github.com/gojinn/gojinn/engine/rewrite"
 	"github.com/gojinn/gojinn/internal/placeholder"
+	"github.com/gojinn/gojinn/internal/watch"
 )
 
 func init() {
@@ -42,7 +35,7 @@ func init() {
 // `{http.gojinn.queue}` | How long the call waited for its turn
 // `{http.gojinn.fuel}` | How many instructions it executed
 // `{http.gojinn.memory}` | How many bytes of linear memory it had
-// `{http.gojinn.start}` | How its sandbox came to be: `fresh`; empty if it never got one
+// `{http.gojinn.start}` | How its sandbox came to be: `snapshot`, `reset`, `late` or `fresh`; empty if it never got one
 type Handler struct {
 	// The path of the module file. A relative path is relative to Caddy's
 	// working directory. Global placeholders are replaced.
@@ -53,19 +46,8 @@ type Handler struct {
 	// What the function may use. Nothing by default.
 	AllowRaw []json.RawMessage `json:"allow,omitempty" caddy:"namespace=gojinn.capabilities inline_key=capability"`
 
-	name       string
-	budget     *engine.Budget
-	maxRequest int64 // off: no limit
-	maxLog     int64
-	logger     *zap.Logger
-	program    *engine.Program
-	function   *engine.Function // nil until Provision has succeeded
-
-	app      *App
-	grace    time.Duration  // for calls that outlive the configuration; 0: without end
-	calls    atomic.Int64   // requests being served
-	release  []func() error // gives up what Provision has acquired so far
-	released atomic.Bool
+	service
+	served *function // nil until Provision has succeeded
 }
 
 // CaddyModule returns the Caddy module information.
@@ -79,20 +61,13 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision makes the function ready: it reads and compiles the module, and
 // runs nothing of it.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
 	if err := h.Options.check(); err != nil {
 		return err
 	}
-	app, err := appOf(ctx)
-	if err != nil {
+	if err := h.provision(ctx); err != nil {
 		return err
 	}
-	h.app, h.grace = app, gracePeriod(ctx)
-	options := h.Options
-	if app.Defaults != nil {
-		options = options.withDefaults(*app.Defaults)
-	}
-	h.maxRequest, h.maxLog = options.maxRequest(), options.maxLog()
+	options := h.complete(h.Options)
 	path, err := caddy.NewReplacer().ReplaceOrErr(h.Module, true, true)
 	if err != nil {
 		return fmt.Errorf("module: %w", err)
@@ -101,50 +76,41 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	args, err := options.arguments(base)
+	var grants engine.Grants
+	if err := grant(ctx, h, h.AllowRaw, &grants); err != nil {
+		return err
+	}
+	settings, err := h.settings(options, base, grants)
 	if err != nil {
 		return err
 	}
-	grants, err := h.grants(ctx)
-	if err != nil {
-		return err
-	}
-	h.name = app.uniqueName(base)
-	made := engine.Options{
-		Args:        args,
-		Grants:      grants,
-		Limits:      options.limits(),
-		Concurrency: options.concurrency(),
-		Settled:     h.logStart,
-	}
-	options.keep(&made)
-	program, function, err := h.load(ctx, app.key, path, made)
-	if err != nil {
+	name := h.app.uniqueName(base)
+	f := &function{settings: settings, name: name, series: name, path: path}
+	h.onCleanup(func() error { f.close(); return nil })
+	if err := f.load(ctx); err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
 	}
-	h.program, h.function = program, function
-	app.onStart(function.Start)
-	live.add(h.name, function, program)
-	h.onCleanup(func() error { live.remove(h.name, function); return nil })
+	h.served, h.ready = f, true
+	h.app.onStart(h.start)
 	return nil
 }
 
-// logStart logs how the function's sandboxes get ready for their next call.
-func (h *Handler) logStart(kind, why string) {
-	h.logger.Info("start", zap.String("function", h.name), zap.String("kind", kind), zap.String("reason", printable(why)))
-}
+// function is the engine's function that serves. It is for commands, which close
+// nothing while they use it.
+func (h *Handler) function() *engine.Function { return h.served.current.Load().Function }
 
-// gracePeriod is what the HTTP app gives to requests when it stops.
-func gracePeriod(ctx caddy.Context) time.Duration {
-	v, err := ctx.AppIfConfigured("http")
-	if app, ok := v.(*caddyhttp.App); err == nil && ok {
-		return time.Duration(app.GracePeriod)
-	}
-	return 0
+// start makes the sandboxes that are to be kept warm, and follows changes of the module
+// file, from when requests may come.
+func (h *Handler) start() {
+	f := h.served
+	f.start()
+	published.add(h)
+	h.atCleanup(func() { published.remove(h) })
+	// What is wrong with a file is logged.
+	watcher := watch.File(f.path, func() { _, _ = f.refresh(h.life) })
+	h.atCleanup(watcher.Stop)
+	go f.refresh(h.life) // it may have changed before it was watched
 }
-
-// onCleanup remembers how to give up what has just been acquired.
-func (h *Handler) onCleanup(release func() error) { h.release = append(h.release, release) }
 
 // baseName is the function's name before numbers make it unique.
 func (o *Options) baseName(path string) (string, error) {
@@ -178,165 +144,48 @@ func (o *Options) arguments(name string) ([]engine.Value, error) {
 	return args, nil
 }
 
-// grants collects what the allow lines grant.
-func (h *Handler) grants(ctx caddy.Context) (engine.Grants, error) {
-	var grants engine.Grants
-	if h.AllowRaw == nil {
-		return grants, nil
+// grant adds to g what a module's allow lines grant.
+func grant(ctx caddy.Context, module any, allow []json.RawMessage, g *engine.Grants) error {
+	if allow == nil {
+		return nil
 	}
-	loaded, err := ctx.LoadModule(h, "AllowRaw")
+	loaded, err := ctx.LoadModule(module, "AllowRaw")
 	if err != nil {
-		return grants, fmt.Errorf("allow: %w", err)
+		return fmt.Errorf("allow: %w", err)
 	}
 	for _, module := range loaded.([]any) {
 		id := module.(caddy.Module).CaddyModule().ID
 		capability, ok := module.(Capability)
 		if !ok {
-			return grants, fmt.Errorf("allow %s: the module %s is not a capability", id.Name(), id)
+			return fmt.Errorf("allow %s: the module %s is not a capability", id.Name(), id)
 		}
-		if err := capability.Grant(&grants); err != nil {
-			return grants, fmt.Errorf("allow %s: %w", id.Name(), err)
+		if err := capability.Grant(g); err != nil {
+			return fmt.Errorf("allow %s: %w", id.Name(), err)
 		}
 	}
-	return grants, nil
+	return nil
 }
 
-// load acquires the engine, the program and the function, in that order.
-func (h *Handler) load(ctx context.Context, key engineKey, path string, options engine.Options) (*engine.Program, *engine.Function, error) {
-	wasm, err := readModule(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	e, err := acquireEngine(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	h.budget = e.Budget()
-	h.onCleanup(func() error { return releaseEngine(key) })
-	program, err := e.Compile(ctx, wasm)
-	if err != nil {
-		return nil, nil, err
-	}
-	h.onCleanup(program.Close)
-	function, err := program.Function(options)
-	if err != nil {
-		return nil, nil, err
-	}
-	h.onCleanup(function.Close)
-	return program, function, nil
-}
+// show and reload are for the admin API.
+func (h *Handler) show(f func(*function)) { f(h.served) }
 
-// readModule reads a module file, which is refused if it is too large to be
-// one or no file at all: opening a pipe would wait for its writer.
-func readModule(path string) ([]byte, error) {
-	if path == "" {
-		return nil, errors.New("no path is given")
+func (h *Handler) reload(r *http.Request, f func(*function, error)) {
+	if changed, err := h.served.refresh(r.Context()); changed || err != nil {
+		f(h.served, err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case info.IsDir():
-		return nil, errors.New("is a directory, not a WebAssembly file")
-	case !info.Mode().IsRegular():
-		return nil, errors.New("is not a regular file")
-	case info.Size() == 0:
-		return nil, errors.New("is empty")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	wasm, err := io.ReadAll(io.LimitReader(f, rewrite.MaxModuleBytes+1))
-	if err == nil && len(wasm) > rewrite.MaxModuleBytes {
-		err = fmt.Errorf("is larger than %s", Size(rewrite.MaxModuleBytes))
-	}
-	return wasm, err
 }
 
 // Validate refuses a handler that was never provisioned.
 func (h *Handler) Validate() error {
-	if h.function == nil {
+	if h.served == nil {
 		return errors.New("gojinn: no module is loaded")
 	}
 	return nil
 }
 
-// Cleanup gives up what Provision acquired. Caddy also calls it when Provision
-// has failed at any position.
-func (h *Handler) Cleanup() error {
-	// On a reload Caddy lets the requests of the old configuration go on while
-	// it cleans up. When the process exits it has waited for them already.
-	if h.inService() && !caddy.Exiting() {
-		go h.linger()
-		return nil
-	}
-	return h.releaseAll()
-}
-
-// inService tells whether requests can be on their way to the handler.
-func (h *Handler) inService() bool {
-	return h.function != nil && (h.app.started.Load() || h.calls.Load() > 0)
-}
-
-// lateness is how long after a reload a connection of the old configuration
-// may still bring a request: net/http gives new ones 5 seconds.
-var lateness = 6 * time.Second
-
-// linger releases the function when its last call has ended and no more can
-// come, or when the grace period ends, and with it what still runs.
-func (h *Handler) linger() {
-	start, lastCall := time.Now(), time.Now()
-	for tick := time.Tick(lateness / 64); ; <-tick {
-		if h.calls.Load() > 0 {
-			lastCall = time.Now()
-		}
-		if time.Since(lastCall) >= lateness || h.grace > 0 && time.Since(start) >= h.grace {
-			break
-		}
-	}
-	if err := h.releaseAll(); err != nil {
-		h.logger.Error("unloading", zap.String("function", h.name), zap.Error(err))
-	}
-}
-
-// releaseAll releases, last first, what has been acquired. Calls that still run
-// are ended.
-func (h *Handler) releaseAll() error {
-	h.released.Store(true)
-	var errs []error
-	for _, release := range slices.Backward(h.release) {
-		errs = append(errs, release())
-	}
-	h.release = nil
-	return errors.Join(errs...)
-}
-
 // ServeHTTP answers a request with the function.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	h.calls.Add(1)
-	defer h.calls.Add(-1)
-	start := time.Now()
-	ctx, endSpan := startSpan(r.Context(), h.name)
-	c := &call{handler: h, id: requestID(r)}
-	err := c.serve(ctx, w, r)
-	status, reason := statusOf(err)
-	endSpan(reason)
-	c.setPlaceholders(r, reason)
-	live.observe(h.name, reason, time.Since(start), c.receipt)
-	if err == nil {
-		return nil
-	}
-	c.logEnd(reason, err)
-	if errors.Is(err, errResponse) {
-		panic(http.ErrAbortHandler) // the status has been sent: only this tells the client
-	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
-	}
-	return caddyhttp.Error(status, &callError{h.name, reason, err})
+	return h.answer(w, r, h.served, nil)
 }
 
 // Interface guards

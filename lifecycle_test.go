@@ -250,7 +250,7 @@ func TestExit(t *testing.T) {
 func runningCalls(name string) (n int) {
 	live.mu.RLock()
 	defer live.mu.RUnlock()
-	for f := range live.functions[name] {
+	for f := range live.versions[name] {
 		n += f.Running()
 	}
 	return n

@@ -48,6 +48,11 @@ var (
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 	})
 
+	changesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gojinn_module_changes_total",
+		Help: "Changes of module files, by what became of them: live, or refused.",
+	}, []string{"function", "result"})
+
 	sandboxesDesc = prometheus.NewDesc("gojinn_sandboxes",
 		"Sandboxes at this moment: serving a call, getting ready for the next, or waiting for it.", []string{"function", "state"}, nil)
 	memoryDesc = prometheus.NewDesc("gojinn_memory_bytes",
@@ -65,7 +70,7 @@ var secondsBuckets = []float64{
 // registerMetrics adds the collectors to a configuration's registry.
 func registerMetrics(registry *prometheus.Registry) error {
 	for _, c := range []prometheus.Collector{
-		requestsTotal, requestDuration, queueDuration, startsTotal, fuelTotal, compileDuration, live,
+		requestsTotal, requestDuration, queueDuration, startsTotal, fuelTotal, changesTotal, compileDuration, live,
 	} {
 		if err := registry.Register(c); err != nil {
 			if _, twice := errors.AsType[prometheus.AlreadyRegisteredError](err); !twice {
@@ -76,19 +81,19 @@ func registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// live is what can be measured at this moment. Handlers add themselves when
-// they are ready and remove themselves when they are cleaned up.
+// live is what can be measured at this moment. Versions add themselves when
+// they are ready and remove themselves when they are closed.
 var live = &liveFunctions{
-	functions: make(map[string]map[*engine.Function]*engine.Program),
-	series:    make(map[string]*series),
+	versions: make(map[string]map[*version]struct{}),
+	series:   make(map[string]*series),
 }
 
 // liveFunctions collects the metrics that are states, not events. Safe for
 // concurrent use.
 type liveFunctions struct {
-	mu        sync.RWMutex
-	functions map[string]map[*engine.Function]*engine.Program // by name: old and new configuration overlap
-	series    map[string]*series                              // of the same names
+	mu       sync.RWMutex
+	versions map[string]map[*version]struct{} // by the name of their series: a folder's functions share one, old and new ones overlap
+	series   map[string]*series               // of the same names
 }
 
 // series are a function's, looked up once: that takes longer than counting.
@@ -116,28 +121,26 @@ func counter(known *sync.Map, vector *prometheus.CounterVec, name, label string)
 	return c.(prometheus.Counter)
 }
 
-func (l *liveFunctions) add(name string, f *engine.Function, p *engine.Program) {
+func (l *liveFunctions) add(v *version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.programs()[p] { // else it was compiled for another function
-		compileDuration.Observe(p.CompileTime().Seconds())
+	if l.versions[v.series] == nil {
+		l.versions[v.series] = make(map[*version]struct{})
+		l.series[v.series] = newSeries(v.series)
 	}
-	if l.functions[name] == nil {
-		l.functions[name] = make(map[*engine.Function]*engine.Program)
-		l.series[name] = newSeries(name)
-	}
-	l.functions[name][f] = p
+	l.versions[v.series][v] = struct{}{}
 }
 
-// remove forgets f, and the series of its name if no other function has it.
-func (l *liveFunctions) remove(name string, f *engine.Function) {
+// remove forgets v, and the series of its name if no other version has it.
+func (l *liveFunctions) remove(v *version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.functions[name], f)
-	if len(l.functions[name]) > 0 {
+	name := v.series
+	delete(l.versions[name], v)
+	if len(l.versions[name]) > 0 {
 		return
 	}
-	delete(l.functions, name)
+	delete(l.versions, name)
 	delete(l.series, name)
 	of := prometheus.Labels{"function": name}
 	requestsTotal.DeletePartialMatch(of)
@@ -145,6 +148,16 @@ func (l *liveFunctions) remove(name string, f *engine.Function) {
 	queueDuration.DeletePartialMatch(of)
 	startsTotal.DeletePartialMatch(of)
 	fuelTotal.DeletePartialMatch(of)
+	changesTotal.DeletePartialMatch(of)
+}
+
+// changed counts a change of a module file.
+func (l *liveFunctions) changed(name, result string) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.series[name] != nil {
+		changesTotal.WithLabelValues(name, result).Inc()
+	}
 }
 
 // Describe is for Prometheus.
@@ -158,33 +171,34 @@ func (l *liveFunctions) Describe(to chan<- *prometheus.Desc) {
 func (l *liveFunctions) Collect(to chan<- prometheus.Metric) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for name, functions := range l.functions {
+	for name, versions := range l.versions {
 		var states [3]int
 		var memory int64
-		for f := range functions {
-			running, restoring, parked := f.Sandboxes()
+		for v := range versions {
+			running, restoring, parked := v.Sandboxes()
 			for i, n := range [...]int{running, restoring, parked} {
 				states[i] += n
 			}
-			memory += f.Memory()
+			memory += v.Memory()
 		}
 		for i, state := range [...]string{"running", "restoring", "parked"} {
 			to <- prometheus.MustNewConstMetric(sandboxesDesc, prometheus.GaugeValue, float64(states[i]), name, state)
 		}
 		to <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(memory), name)
 	}
-	to <- prometheus.MustNewConstMetric(programsDesc, prometheus.GaugeValue, float64(len(l.programs())), "loaded")
-	to <- prometheus.MustNewConstMetric(programsDesc, prometheus.GaugeValue, 0, "unloaded")
+	loaded, unloaded := countPrograms()
+	to <- prometheus.MustNewConstMetric(programsDesc, prometheus.GaugeValue, float64(loaded), "loaded")
+	to <- prometheus.MustNewConstMetric(programsDesc, prometheus.GaugeValue, float64(unloaded), "unloaded")
 }
 
-func (l *liveFunctions) programs() map[*engine.Program]bool {
-	programs := make(map[*engine.Program]bool)
-	for _, functions := range l.functions {
-		for _, program := range functions {
-			programs[program] = true
-		}
-	}
-	return programs
+// countPrograms counts the programs of all engines, by whether their code is in memory.
+func countPrograms() (loaded, unloaded int) {
+	engines.Range(func(_, e any) bool {
+		l, u := e.(pooledEngine).Programs()
+		loaded, unloaded = loaded+l, unloaded+u
+		return true
+	})
+	return loaded, unloaded
 }
 
 // observe counts one request. One that ends after its function's series have

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"runtime"
 	"strings"
 	"time"
@@ -71,10 +72,19 @@ type Options struct {
 	// without `warm`, every call gets a sandbox made for it. Default: `30s`.
 	Idle *Duration `json:"idle,omitempty"`
 
+	// How long the compiled code of a function that has no sandbox any more is kept in
+	// memory, if it can be loaded again from the code cache. Default: `5m`.
+	Unload *Duration `json:"unload,omitempty"`
+
 	// Whether calls may begin where the program first reads its input, its start-up
 	// done once for all of them: `auto` if no call could tell or the program says that
 	// none minds, `on` in any case where it is possible, `off` never. Default: `auto`.
 	Snapshot string `json:"snapshot,omitempty"`
+
+	// What a changed module must answer, with a status below 500, to a GET of this path, with a
+	// query or without, before it takes the place of the one that serves. The first
+	// version is not tried out. Default: nothing.
+	Check string `json:"check,omitempty"`
 
 	unavailable
 }
@@ -97,8 +107,6 @@ type Concurrency struct {
 // yet. Setting one is an error that says so.
 type unavailable struct {
 	IdleTimeout json.RawMessage `json:"idle_timeout,omitempty"`
-	Unload      json.RawMessage `json:"unload,omitempty"`
-	Check       json.RawMessage `json:"check,omitempty"`
 	ScriptRoot  json.RawMessage `json:"script_root,omitempty"`
 }
 
@@ -111,6 +119,7 @@ const (
 	defaultMaxFiles    = 64
 	defaultWait        = time.Second
 	defaultIdle        = 30 * time.Second
+	defaultUnload      = 5 * time.Minute
 
 	minMemory   = 64 << 10 // one page
 	maxMemory   = 4 << 30  // all that 32-bit addresses reach
@@ -198,11 +207,15 @@ var options = []option{
 	{"idle", "<duration>",
 		func(o *Options, args []string) error { return one(args, set(&o.Idle, parseDuration)) },
 		func(o *Options) error { return within(o.Idle, 0, math.MaxInt64) }},
-	later("unload", "<duration>", func(u *unavailable) *json.RawMessage { return &u.Unload }),
+	{"unload", "<duration>",
+		func(o *Options, args []string) error { return one(args, set(&o.Unload, parseDuration)) },
+		func(o *Options) error { return within(o.Unload, 0, math.MaxInt64) }},
 	{"snapshot", "auto | on | off",
 		func(o *Options, args []string) error { return one(args, setText(&o.Snapshot)) },
 		func(o *Options) error { _, err := parseSnapshot(o.Snapshot); return err }},
-	later("check", "<path>", func(u *unavailable) *json.RawMessage { return &u.Check }),
+	{"check", "<path>",
+		func(o *Options, args []string) error { return one(args, setText(&o.Check)) },
+		func(o *Options) error { return checkCheck(o.Check) }},
 	later("script_root", "<guest dir>", func(u *unavailable) *json.RawMessage { return &u.ScriptRoot }),
 }
 
@@ -292,6 +305,16 @@ func checkContract(contract string) error {
 		return fmt.Errorf("%s %w", contract, errLater)
 	}
 	return fmt.Errorf("%q is not one of json, stream, cgi", contract)
+}
+
+func checkCheck(path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := url.ParseRequestURI(path); err != nil || path[0] != '/' {
+		return fmt.Errorf("%q is not a path such as /health", path)
+	}
+	return nil
 }
 
 func parseSnapshot(text string) (engine.Snapshot, error) {
@@ -394,6 +417,10 @@ func (o Options) withDefaults(defaults Options) Options {
 	o.Concurrency = either(o.Concurrency, defaults.Concurrency)
 	o.Warm = either(o.Warm, defaults.Warm)
 	o.Idle = either(o.Idle, defaults.Idle)
+	o.Unload = either(o.Unload, defaults.Unload)
+	if o.Check == "" {
+		o.Check = defaults.Check
+	}
 	if o.Snapshot == "" {
 		o.Snapshot = defaults.Snapshot
 	}
@@ -430,6 +457,7 @@ func (o *Options) limits() engine.Limits {
 // keep adds to e how sandboxes are kept between calls.
 func (o *Options) keep(e *engine.Options) {
 	e.Idle = time.Duration(valueOr(o.Idle, Duration(defaultIdle)))
+	e.Unload = time.Duration(valueOr(o.Unload, Duration(defaultUnload)))
 	e.Warm = min(int(valueOr(o.Warm, 0)), e.Concurrency.Calls)
 	e.Snapshot, _ = parseSnapshot(o.Snapshot) // checked
 }

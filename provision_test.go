@@ -118,7 +118,7 @@ func TestProvisionErrors(t *testing.T) {
 		want                       []string
 	}{
 		{"option", "", good, `"timeout":0`, []string{"timeout: must be more than 0"}},
-		{"option not available yet", "", good, `"unload":"5m"`, []string{"unload: is not available yet"}},
+		{"option not available yet", "", good, `"idle_timeout":"5m"`, []string{"idle_timeout: is not available yet"}},
 		{"contract not available yet", "", good, `"contract":"cgi"`, []string{"contract: cgi is not available yet"}},
 		{"unknown option", "", good, `"tiemout":"1s"`, []string{`unknown field "tiemout"`}},
 		{"option of another type", "", good, `"max_files":"many"`, []string{`"many" is not a whole number`}},
@@ -133,12 +133,12 @@ func TestProvisionErrors(t *testing.T) {
 		{"argument's file", "", good, `"args":["{file./does/not/exist}"]`, []string{"args: placeholder {file./does/not/exist} has no value"}},
 
 		{"app option", `{"compilers":0}`, good, ``, []string{"loading gojinn app module", "compilers: 0 is outside 1 to 1024"}},
-		{"app option not available yet", `{"cache_size":"1GiB"}`, good, ``, []string{"cache_size: is not available yet"}},
+		{"app option not available yet", `{"store":{}}`, good, ``, []string{"store: is not available yet"}},
 		{"app option unknown", `{"cachedir":"x"}`, good, ``, []string{`unknown field "cachedir"`}},
 		{"default", `{"defaults":{"timeout":"0s"}}`, good, ``, []string{"defaults: timeout: must be more than 0"}},
 		{"snapshot", "", good, `"snapshot":"maybe"`, []string{`snapshot: "maybe" is not one of auto, on, off`}},
 		{"warm", "", good, `"warm":"off"`, []string{"warm: can't be off"}},
-		{"default not available yet", `{"defaults":{"unload":"1s"}}`, good, ``, []string{"defaults: unload: is not available yet"}},
+		{"default not available yet", `{"defaults":{"idle_timeout":"1s"}}`, good, ``, []string{"defaults: idle_timeout: is not available yet"}},
 		{"default allow", `{"defaults":{"allow":[]}}`, good, ``, []string{`unknown field "allow"`}},
 		{"cache directory open to others", `{"cache_dir":"` + open + `"}`, good, ``, []string{open, "want 0700"}},
 		{"cache directory is a file", `{"cache_dir":"` + good + `"}`, good, ``, []string{good, "not a directory"}},
@@ -203,7 +203,7 @@ func TestProvisionErrors(t *testing.T) {
 // after it was compiled and by Cleanup, while others still use the engine.
 func TestProgramsReleased(t *testing.T) {
 	t.Parallel()
-	key := engineKey{cacheDir: filepath.Join(t.TempDir(), "cache"), memory: 1 << 30}
+	key := engineKey{cacheDir: filepath.Join(t.TempDir(), "cache"), cacheSize: defaultCacheSize, memory: 1 << 30}
 	e, err := acquireEngine(key)
 	if err != nil {
 		t.Fatal(err)

@@ -194,7 +194,7 @@ func checkNothingLeft(t *testing.T) {
 	eventually(t, "engines and functions are released", func() bool {
 		live.mu.RLock()
 		defer live.mu.RUnlock()
-		return countEngines() == 0 && len(live.functions) == 0
+		return countEngines() == 0 && len(live.versions) == 0
 	})
 }
 

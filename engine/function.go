@@ -105,12 +105,6 @@ func (p *Program) Function(options Options) (*Function, error) {
 		limits.Memory = memory.MaxSize
 	}
 	limits.Memory = limits.Memory / pageSize * pageSize
-	p.mu.Lock()
-	least := p.least
-	p.mu.Unlock()
-	if err := limits.allow(least); err != nil {
-		return nil, err
-	}
 	options.Args = append([]Value(nil), options.Args...)
 	options.Grants = options.Grants.clone()
 	tree, err := options.Grants.tree()
@@ -118,6 +112,9 @@ func (p *Program) Function(options Options) (*Function, error) {
 		return nil, err
 	}
 	f := &Function{engine: p.engine, program: p, options: options, tree: tree, pool: newPool(options)}
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
 	f.start.tell = options.Settled
 	if f.resolves = options.resolves(); f.resolves {
 		f.start.failed(&effectError{"its arguments or variables are the call's"})
@@ -133,6 +130,15 @@ func (l *Limits) allow(pages uint32) error {
 		return &ModuleError{fmt.Sprintf("the module starts with %d bytes of memory, but its limit is %d", least, l.Memory)}
 	}
 	return nil
+}
+
+// Check tells whether the program can run within the limits, as far as is known: at
+// the latest, all is known when the program has been prepared.
+func (f *Function) Check() error {
+	f.program.mu.Lock()
+	least := f.program.least
+	f.program.mu.Unlock()
+	return f.options.Limits.allow(least)
 }
 
 // load returns the program's code, which the caller has to release. It takes no longer

@@ -61,6 +61,14 @@ func (g *Grants) Env(name string, v Value) error {
 	return nil
 }
 
+// EnvNames are the names of the environment variables that are granted.
+func (g *Grants) EnvNames() (names []string) {
+	for _, v := range g.env {
+		names = append(names, v.name)
+	}
+	return names
+}
+
 // Mount grants the files of fs at guestPath, an absolute path without "." and
 // ".." components. A path that is taken, or is one of the devices that are
 // always there, is an error.

@@ -32,12 +32,15 @@ var rules = map[string][]string{
 		module + "/engine", module + "/internal/placeholder", "github.com/caddyserver/caddy", "go.uber.org/zap", "golang.org/x/",
 	},
 	"internal/placeholder": {module + "/engine", "github.com/caddyserver/caddy"},
+	"internal/routes":      {},
+	"internal/watch":       {"github.com/fsnotify/fsnotify"},
 	"internal/toolchain":   {},
 	// Builds and runs guests for tests of other packages.
 	"internal/toolchain/toolchaintest": {module, "github.com/tetratelabs/wazero"},
 	"internal/wasmtest":                {},
 	"": {
 		module + "/engine", module + "/contract", module + "/capability", module + "/internal/toolchain", module + "/internal/placeholder",
+		module + "/internal/routes", module + "/internal/watch",
 		"github.com/caddyserver/caddy", "github.com/prometheus/", "go.uber.org/zap", "go.opentelemetry.io/",
 		"github.com/spf13/cobra", "github.com/dustin/go-humanize", "golang.org/x/", "github.com/google/uuid",
 		"github.com/KimMachineGun/automemlimit", // the cgroup's memory limit, as Caddy reads it
