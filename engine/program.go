@@ -354,6 +354,13 @@ func (p *Program) Loaded() bool {
 	return p.code != nil
 }
 
+// Kept tells whether the code cache has the code, as far as is known.
+func (p *Program) Kept() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.compiled
+}
+
 // Digest is the SHA-256 of the module as it was given, in hexadecimal.
 func (p *Program) Digest() string { return p.key.digest.String() }
 
