@@ -327,36 +327,14 @@ func (s *codeCache) save(key programKey, rewritten []byte, report *rewrite.Repor
 	if err := s.check(); err != nil {
 		return err
 	}
-	// The code of the whole module becomes that of its skeleton, under whose name
-	// wazero will look for it.
 	skeleton := rewrite.Skeleton(rewritten, mark(key))
-	name, err := compileInto(s.dir, skeleton)
-	if err != nil {
+	p := &stored{Skeleton: len(skeleton)}
+	if err := s.saveCode(p, skeleton, rewritten); err != nil {
 		return err
 	}
-	full, err := compileInto(s.dir, rewritten)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(filepath.Join(s.dir, full), filepath.Join(s.dir, name)); err != nil {
-		return err
-	}
-	p := &stored{Skeleton: len(skeleton), Code: name, Took: time.Since(start)}
 	bare := *report
 	bare.Image, p.Report = nil, &bare
-	f, err := os.Open(filepath.Join(s.dir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	p.CodeSize = info.Size()
-	if p.CodeSum, err = sumOf(f); err != nil {
-		return err
-	}
+	p.Took = time.Since(start)
 	data := [][]byte{skeleton}
 	for _, r := range report.Image {
 		p.Runs = append(p.Runs, storedRun{r.Offset, uint32(len(r.Bytes))})
@@ -369,8 +347,47 @@ func (s *codeCache) save(key programKey, rewritten []byte, report *rewrite.Repor
 	if err := writeAside(s.name(key), whole); err != nil {
 		return err
 	}
-	s.grown(info.Size() + int64(len(whole)))
+	s.grown(p.CodeSize + int64(len(whole)))
 	return nil
+}
+
+// saveCode compiles a rewritten module, and keeps its machine code as if it were that of the
+// skeleton: under the name by which wazero will look for that. The skeleton's own is never
+// where it could be taken for the module's.
+func (s *codeCache) saveCode(p *stored, skeleton, rewritten []byte) error {
+	folder, named, err := compileAside(s.dir, skeleton)
+	if folder != "" {
+		defer os.RemoveAll(folder)
+	}
+	if err != nil {
+		return err
+	}
+	folder, full, err := compileAside(s.dir, rewritten)
+	if folder != "" {
+		defer os.RemoveAll(folder)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(full)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p.CodeSize = info.Size()
+	if p.CodeSum, err = sumOf(f); err != nil {
+		return err
+	}
+	version := filepath.Base(filepath.Dir(named))
+	p.Code = filepath.Join(version, filepath.Base(named))
+	if err := os.Mkdir(filepath.Join(s.dir, version), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Rename(full, filepath.Join(s.dir, p.Code))
 }
 
 // encode makes a program's file.

@@ -165,22 +165,16 @@ func (e *Engine) uncached() (wazero.Runtime, error) {
 	return e.spare, nil
 }
 
-// compileInto compiles a module in a folder of its own, which is removed, and moves
-// the file with the machine code, which wazero has made for its cache, to into. It
-// returns the file's name, which is wazero's.
-func compileInto(into string, wasm []byte) (file string, err error) {
-	dir, err := os.MkdirTemp(into, workPrefix)
-	if err != nil {
-		return "", err
+// compileAside compiles a module in a new folder within dir, for the caller to remove if
+// there is one. It returns the file there with the machine code, which wazero has made for its
+// cache. The last two elements of its path are what wazero will look for.
+func compileAside(dir string, wasm []byte) (folder, file string, err error) {
+	if folder, err = os.MkdirTemp(dir, workPrefix); err != nil {
+		return "", "", err
 	}
-	defer func() {
-		if errRemove := os.RemoveAll(dir); err == nil {
-			err = errRemove
-		}
-	}()
-	cache, err := openWazeroCache(dir)
+	cache, err := openWazeroCache(folder)
 	if err != nil {
-		return "", err
+		return folder, "", err
 	}
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig().WithCompilationCache(cache))
@@ -190,22 +184,17 @@ func compileInto(into string, wasm []byte) (file string, err error) {
 		_, err := r.CompileModule(ctx, wasm)
 		return err
 	})
-	if err != nil {
-		if isCacheFault(err) || isHostError(err) {
-			return "", err
-		}
-		return "", &ModuleError{err.Error()}
+	switch {
+	case err != nil && (isCacheFault(err) || isHostError(err)):
+		return folder, "", err
+	case err != nil:
+		return folder, "", &ModuleError{err.Error()}
 	}
-	files, err := filepath.Glob(filepath.Join(escapeGlob(dir), wazeroFolders, "*"))
+	files, err := filepath.Glob(filepath.Join(escapeGlob(folder), wazeroFolders, "*"))
 	if err != nil || len(files) != 1 {
-		return "", fmt.Errorf("the compiler left %d files, not one (%w)", len(files), err)
+		return folder, "", fmt.Errorf("the compiler left %d files, not one (%w)", len(files), err)
 	}
-	folder := filepath.Join(into, filepath.Base(filepath.Dir(files[0])))
-	if err := os.Mkdir(folder, 0o700); err != nil && !os.IsExist(err) {
-		return "", err
-	}
-	file = filepath.Join(filepath.Base(folder), filepath.Base(files[0]))
-	return file, os.Rename(files[0], filepath.Join(into, file))
+	return folder, files[0], nil
 }
 
 // compilers lets a bounded number of modules be compiled at once: first those that
