@@ -27,8 +27,8 @@ func init() {
 type App struct {
 	// Where compiled code is kept between runs. Whoever can write there runs
 	// code in Caddy, so the directory must belong to Caddy's user and be closed
-	// to all others; it is made with mode 0700. Default: `gojinn` in Caddy's
-	// data directory; if that can't be used, code is not kept.
+	// to all others; it is made with mode 0700. If it can't be used, code is not
+	// kept, and a warning says so. Default: `gojinn` in Caddy's data directory.
 	CacheDir string `json:"cache_dir,omitempty"`
 
 	// How much compiled code is kept there; what has not been used for longest goes
@@ -210,27 +210,34 @@ func (a *App) check() error {
 	return nil
 }
 
-// openEngine sets a.engine and a.key. A cache directory that nobody asked for
-// and that can't be used is not worth a refused configuration.
-func (a *App) openEngine() (err error) {
-	if a.CacheDir == "" {
-		a.key.cacheDir = filepath.Join(caddy.AppDataDir(), "gojinn")
-		if a.engine, err = acquireEngine(a.key); err == nil {
-			return nil
-		}
-		a.logger.Warn("compiled code will not be kept", zap.Error(err))
-		a.key.cacheDir = ""
-	} else {
-		dir, err := caddy.NewReplacer().ReplaceOrErr(a.CacheDir, true, true)
-		if err != nil {
-			return fmt.Errorf("cache_dir: %w", err)
-		}
-		if a.key.cacheDir, err = filepath.Abs(dir); err != nil {
-			return fmt.Errorf("cache_dir: %w", err)
-		}
+// openEngine sets a.engine and a.key. Functions answer without a cache directory too,
+// so one that can't be used is not worth a refused configuration, or a server that does not start
+// after its disk has become read-only.
+func (a *App) openEngine() error {
+	dir, err := a.cacheDir()
+	if err != nil {
+		return fmt.Errorf("cache_dir: %w", err)
 	}
+	a.key.cacheDir = dir
+	if a.engine, err = acquireEngine(a.key); err == nil {
+		return nil
+	}
+	a.logger.Warn("compiled code will not be kept", zap.Error(err))
+	a.key.cacheDir = ""
 	a.engine, err = acquireEngine(a.key)
 	return err
+}
+
+// cacheDir is the path of the cache directory.
+func (a *App) cacheDir() (string, error) {
+	if a.CacheDir == "" {
+		return filepath.Join(caddy.AppDataDir(), "gojinn"), nil
+	}
+	dir, err := caddy.NewReplacer().ReplaceOrErr(a.CacheDir, true, true)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(dir)
 }
 
 // defaultCeiling is half of what the machine or the container has, whichever
