@@ -70,7 +70,7 @@ func (b *bench) start(ctx context.Context, root, path string) (*server, error) {
 	}
 	if err := s.await(ctx, path); err != nil {
 		s.stop()
-		return nil, err
+		return nil, fmt.Errorf("starting Caddy: %w", err)
 	}
 	return s, nil
 }
@@ -125,9 +125,9 @@ func (s *server) await(ctx context.Context, path string) error {
 		}
 		select {
 		case <-s.exited:
-			return errors.New("Caddy ended before it served")
+			return errors.New("it ended before it served")
 		case <-deadline:
-			return errors.New("Caddy does not serve")
+			return errors.New("it does not serve")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
