@@ -23,6 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	lateness = 200 * time.Millisecond
 	if os.Getenv(runAsCaddy) != "" {
 		caddycmd.Main() // with this process's arguments; it exits
 	}
@@ -35,7 +36,6 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
 		os.Setenv(name, home)
 	}
-	lateness = 200 * time.Millisecond
 	code := m.Run()
 	os.RemoveAll(home)
 	os.Exit(code)
@@ -194,7 +194,7 @@ func checkNothingLeft(t *testing.T) {
 	eventually(t, "engines and functions are released", func() bool {
 		live.mu.RLock()
 		defer live.mu.RUnlock()
-		return countEngines() == 0 && len(live.versions) == 0
+		return countEngines() == 0 && len(live.versions) == 0 && len(live.series) == 0
 	})
 }
 
