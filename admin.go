@@ -53,9 +53,9 @@ var published = &publishedFunctions{all: make(map[publisher]struct{})}
 type publisher interface {
 	// show calls f with each function.
 	show(f func(*function))
-	// reload looks at all module files, and calls f with what has changed, or can't be
-	// served as it is.
-	reload(r *http.Request, f func(*function, error))
+	// reload looks at all module files, and calls f with the name of what has changed, or
+	// can't be served as it is.
+	reload(r *http.Request, f func(name string, err error))
 }
 
 type publishedFunctions struct {
@@ -136,7 +136,7 @@ func (f *function) info() functionInfo {
 // list answers with all functions, by name.
 func (*adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {
-		return errMethod(http.MethodGet)
+		return errMethod(w, http.MethodGet)
 	}
 	all := []functionInfo{}
 	for _, h := range published.publishers() {
@@ -156,7 +156,7 @@ func (a *adminAPI) one(w http.ResponseWriter, r *http.Request) error {
 		return a.reload(w, r)
 	}
 	if r.Method != http.MethodGet {
-		return errMethod(http.MethodGet)
+		return errMethod(w, http.MethodGet)
 	}
 	var found []functionInfo
 	for _, h := range published.publishers() {
@@ -165,6 +165,9 @@ func (a *adminAPI) one(w http.ResponseWriter, r *http.Request) error {
 				found = append(found, f.info())
 			}
 		})
+	}
+	if len(found) == 0 && name == "reload" {
+		return errMethod(w, http.MethodPost)
 	}
 	if len(found) == 0 {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no function %q", printable(name))}
@@ -184,8 +187,8 @@ type reloadInfo struct {
 func (*adminAPI) reload(w http.ResponseWriter, r *http.Request) error {
 	results := []reloadInfo{}
 	for _, h := range published.publishers() {
-		h.reload(r, func(f *function, err error) {
-			result := reloadInfo{Name: f.name, Result: "live"}
+		h.reload(r, func(name string, err error) {
+			result := reloadInfo{Name: name, Result: "live"}
 			if err != nil {
 				result.Result, result.Error = "refused", printable(err.Error())
 			}
@@ -196,7 +199,8 @@ func (*adminAPI) reload(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, results)
 }
 
-func errMethod(allowed string) error {
+func errMethod(w http.ResponseWriter, allowed string) error {
+	w.Header().Set("Allow", allowed)
 	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("the method is not " + allowed)}
 }
 

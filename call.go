@@ -21,6 +21,7 @@ import (
 // call is one request on its way through a function.
 type call struct {
 	function *function
+	version  *version // nil: the one that the function has when the request has been read
 	service  *service // nil if no handler is concerned
 	id       string
 	params   map[string]string // of a folder's route
@@ -94,9 +95,12 @@ func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) er
 	return fmt.Errorf("%w: %w", errBody, err)
 }
 
-// run hands in to the function's present version and collects what it writes in
-// out.
+// run hands in to the call's version, or the function's present one, and collects what it
+// writes in out.
 func (c *call) run(ctx context.Context, in io.Reader, out *buffer) error {
+	if c.version != nil {
+		return c.runOn(ctx, c.version, in, out)
+	}
 	v, err := c.function.serving()
 	if err != nil {
 		return err

@@ -10,7 +10,8 @@ const capabilityNamespace = "gojinn.capabilities"
 // is a Caddy module in the namespace gojinn.capabilities that parses its own
 // allow line (caddyfile.Unmarshaler).
 type Capability interface {
-	// Grant adds what the line allows to g. It is called once, after the
-	// module's Provision, and must not open anything that outlives its Cleanup.
+	// Grant adds what the line allows to g. It is called after the module's Provision, by
+	// gojinn_dir once more for each function that has options of its own, and must not open
+	// anything that outlives its Cleanup.
 	Grant(g *engine.Grants) error
 }

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,6 +65,8 @@ type Directory struct {
 	mu      sync.Mutex // held while the folder is looked at
 	closed  bool
 	told    map[string]bool // problems that have been logged
+	unread  string          // why the folder could not be read the last time; "": it could
+	retry   *time.Timer     // nil: the folder is only looked at when it changes
 }
 
 // DirectoryFunction says what is different for one function of a folder.
@@ -81,8 +86,8 @@ type DirectoryFunction struct {
 
 // made is what functions of a folder are made with.
 type made struct {
-	options Options
-	grants  engine.Grants
+	*settings        // but for the program's own name
+	name      string // "": as its route has it
 }
 
 // folder is a folder's contents at a time. It never changes.
@@ -118,29 +123,39 @@ func (d *Directory) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	d.usual.options = d.complete(d.Options)
-	base, err := d.usual.options.baseName(d.root)
+	options := d.complete(d.Options)
+	base, err := options.baseName(d.root)
 	if err != nil {
 		return err
 	}
-	if err := grant(ctx, d, d.AllowRaw, &d.usual.grants); err != nil {
+	var grants engine.Grants
+	allowed, err := capabilities(ctx, d, d.AllowRaw)
+	if err == nil {
+		err = grantAll(allowed, &grants)
+	}
+	if err != nil {
 		return err
 	}
-	if err := d.override(ctx); err != nil {
+	if d.usual.settings, err = d.settings(options, "", grants); err != nil {
 		return err
 	}
 	d.name = d.app.uniqueName(base)
+	if err := d.override(ctx, options, allowed); err != nil {
+		return err
+	}
 	d.onCleanup(func() error { d.close(); return nil })
 	if err := d.look(); err != nil {
 		return err
 	}
+	d.warn()
 	d.ready = true
 	d.app.onStart(d.start)
 	return nil
 }
 
-// override works out what is different for which function.
-func (d *Directory) override(ctx caddy.Context) error {
+// override works out what is different for which function than the folder's options and
+// capabilities.
+func (d *Directory) override(ctx caddy.Context, usual Options, allowed []any) error {
 	d.overrides = make(map[string]*made, len(d.Functions))
 	for _, f := range d.Functions {
 		doing := func(err error) error { return fmt.Errorf("function %s: %w", f.Route, err) }
@@ -153,19 +168,44 @@ func (d *Directory) override(ctx caddy.Context) error {
 		if err := f.Options.check(); err != nil {
 			return doing(err)
 		}
-		m := &made{options: f.Options.withDefaults(d.usual.options)}
-		m.options.Name = f.Options.Name // the folder's is its own
+		var grants engine.Grants
 		if !f.AllowNone {
-			if err := grant(ctx, d, d.AllowRaw, &m.grants); err != nil {
+			if err := grantAll(allowed, &grants); err != nil {
 				return doing(err)
 			}
 		}
-		if err := grant(ctx, f, f.AllowRaw, &m.grants); err != nil {
+		if err := grant(ctx, f, f.AllowRaw, &grants); err != nil {
 			return doing(err)
+		}
+		m := new(made)
+		var err error
+		if m.settings, err = d.settings(f.Options.withDefaults(usual), "", grants); err != nil {
+			return doing(err)
+		}
+		if f.Options.Name != "" { // the folder's is its own
+			base, err := f.Options.baseName("")
+			if err != nil {
+				return doing(err)
+			}
+			m.name = d.app.uniqueName(base)
 		}
 		d.overrides[f.Route] = m
 	}
 	return nil
+}
+
+// warn logs which functions have options but no file: it can be that a file is another's, or
+// not there yet, but also that what was to be taken from a function isn't.
+func (d *Directory) warn() {
+	there := make(map[string]bool)
+	for _, f := range d.present.Load().functions {
+		there[f.route] = true
+	}
+	for _, f := range d.Functions {
+		if !there[f.Route] {
+			d.logger.Warn("no file has this route", zap.String("function", d.name), zap.String("route", printable(f.Route)))
+		}
+	}
 }
 
 // start compiles what has yet to be, and follows changes, from when requests may come.
@@ -173,7 +213,7 @@ func (d *Directory) start() {
 	published.add(d)
 	d.atCleanup(func() { published.remove(d) })
 	// First watch, then look: nothing that happens in between is missed.
-	again := func() { d.refresh(d.life, func(*function, error) {}) }
+	again := func() { d.refresh(d.life, func(string, error) {}) }
 	watcher := watch.Tree(d.root, again)
 	d.atCleanup(watcher.Stop)
 	go again()
@@ -186,40 +226,9 @@ func (d *Directory) start() {
 // look reads the folder and puts what it holds in the place of what it held. Functions whose
 // files are still there stay, whatever has become of their contents.
 func (d *Directory) look() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil
-	}
-	files, problems, err := routes.Scan(d.root)
-	if err != nil {
-		return fmt.Errorf("root: %w", err)
-	}
-	before := d.functions()
-	now := &folder{}
-	var paths []string
-	var fresh []*function
-	add := func(k place) *function {
-		f := before[k]
-		delete(before, k)
-		if f == nil {
-			f = d.function(k)
-			fresh = append(fresh, f)
-		}
-		now.functions, paths = append(now.functions, f), append(paths, k.route)
-		return f
-	}
-	for _, file := range files {
-		add(place{file.Path, file.Route, false})
-	}
-	d.open(fresh)
-	for _, p := range d.unplaced(problems) {
-		_ = add(place{p.Path, p.Route, true}).refuse(p.Err) // logs
-	}
-	now.table = routes.NewTable(paths)
-	d.present.Store(now)
-	for _, f := range before {
-		f.retire()
+	fresh, gone, err := d.survey()
+	for _, f := range gone {
+		f.close()
 	}
 	if d.ready {
 		for _, f := range fresh {
@@ -227,7 +236,73 @@ func (d *Directory) look() error {
 			f.precompile()
 		}
 	}
-	return nil
+	return err
+}
+
+// survey is look, but for the functions that are new and those that are gone.
+func (d *Directory) survey() (fresh, gone []*function, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, nil, nil
+	}
+	files, problems, err := routes.Scan(d.root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("root: %w", err)
+	}
+	s := &survey{directory: d, before: d.functions()}
+	for _, file := range files {
+		s.add(place{file.Path, file.Route, false})
+	}
+	d.open(s.fresh)
+	for _, p := range d.unplaced(problems) {
+		s.problem(p)
+	}
+	paths := make([]string, len(s.functions))
+	for i, f := range s.functions {
+		paths[i] = f.route
+	}
+	d.present.Store(&folder{routes.NewTable(paths), s.functions})
+	return s.fresh, slices.Collect(maps.Values(s.before)), nil
+}
+
+// survey is how a folder's functions are found.
+type survey struct {
+	directory *Directory
+	before    map[place]*function // those that were there, and have not been found again
+	functions []*function
+	fresh     []*function // of these, the new ones
+}
+
+// add adds the function of a place, a new one if there was none.
+func (s *survey) add(at place) *function {
+	f := s.before[at]
+	delete(s.before, at)
+	if f == nil {
+		f = s.directory.function(at)
+		s.fresh = append(s.fresh, f)
+	}
+	s.functions = append(s.functions, f)
+	return f
+}
+
+// problem has a route answer that it's out of order, unless a function that was there before goes
+// on with its last good version: a file that can't be one any more, or those of a
+// folder that can't be read.
+func (s *survey) problem(p routes.Problem) {
+	served := false
+	if !errors.Is(p.Err, routes.ErrConflict) {
+		for at := range s.before {
+			if at.blocked || !at.within(p.Path) {
+				continue
+			}
+			s.add(at)
+			served = served || at.route == p.Route
+		}
+	}
+	if !served {
+		s.add(place{p.Path, p.Route, true}).refuse(p.Err, false)
+	}
 }
 
 // place is where a function of a folder is.
@@ -235,6 +310,11 @@ type place struct {
 	path    string // of the file, relative to the root
 	route   string
 	blocked bool // it can't be served
+}
+
+// within tells whether a place is that of a path, or in the folder of it.
+func (p place) within(path string) bool {
+	return path == "." || p.path == path || strings.HasPrefix(p.path, path+"/")
 }
 
 // functions are those that are there.
@@ -273,23 +353,18 @@ func (d *Directory) function(at place) *function {
 		m = own
 	}
 	file := filepath.Join(d.root, filepath.FromSlash(at.path))
-	f := &function{name: d.name + at.route, series: d.name, route: at.route, path: file, place: at}
-	if m != &d.usual && m.options.Name != "" {
-		f.name = m.options.Name
+	settings := *m.settings
+	base, _ := new(Options).baseName(file) // only a name that is given can be wrong
+	settings.options.Args = append([]engine.Value{{Fixed: base}}, settings.options.Args[1:]...)
+	name, series := m.name, d.name
+	if name == "" {
+		name = d.name + printable(at.route)
 	}
 	if d.perName {
-		f.series = f.name
+		series = name
 	}
-	options := m.options
-	options.Name = "" // the program's own name is its file's
-	base, err := options.baseName(file)
-	if err == nil {
-		f.settings, err = d.settings(options, base, m.grants)
-	}
-	if err != nil {
-		f.settings = &settings{engine: d.engine, logger: d.logger}
-		f.failure.Store(&failure{err, time.Now()})
-	}
+	f := newFunction(&settings, name, series, file)
+	f.route, f.place = at.route, at
 	return f
 }
 
@@ -301,15 +376,11 @@ func (d *Directory) open(functions []*function) {
 		all.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(functions) {
+				if i >= len(functions) || d.life.Err() != nil {
 					return
 				}
-				f := functions[i]
-				if f.failure.Load() != nil {
-					continue
-				}
-				if err := f.open(); err != nil {
-					_ = f.refuse(err) // logs
+				if err := functions[i].open(); err != nil {
+					functions[i].refuse(err, false)
 				}
 			}
 		})
@@ -327,12 +398,24 @@ func (d *Directory) Validate() error {
 
 // ServeHTTP answers a request with the function of its path, if there is one.
 func (d *Directory) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	folder := d.present.Load()
-	i, params, ok := folder.table.Match(r.URL.EscapedPath())
-	if !ok {
-		return next.ServeHTTP(w, r)
+	for {
+		folder := d.present.Load()
+		i, params, ok := folder.table.Match(r.URL.EscapedPath())
+		if !ok {
+			return next.ServeHTTP(w, r)
+		}
+		c := &call{function: folder.functions[i], params: params}
+		// Now, not when the request has been read: the function may be gone by then.
+		v, err := c.function.serving()
+		if err != nil && c.function.life.Err() != nil && d.present.Load() != folder {
+			continue // it has gone just now
+		}
+		if err == nil {
+			c.version = v
+			defer v.leave()
+		}
+		return d.answer(w, r, c)
 	}
-	return d.answer(w, r, folder.functions[i], params)
 }
 
 // show and reload are for the admin API.
@@ -342,12 +425,14 @@ func (d *Directory) show(f func(*function)) {
 	}
 }
 
-func (d *Directory) reload(r *http.Request, f func(*function, error)) { d.refresh(r.Context(), f) }
+func (d *Directory) reload(r *http.Request, f func(string, error)) { d.refresh(r.Context(), f) }
 
 // refresh looks for modules that have been added, changed or removed.
-func (d *Directory) refresh(ctx context.Context, f func(*function, error)) {
-	if err := d.look(); err != nil {
-		d.logger.Error("not looked at; what was served before goes on", zap.String("function", d.name), zap.Error(err))
+func (d *Directory) refresh(ctx context.Context, f func(string, error)) {
+	err := d.look()
+	d.plan(err)
+	if err != nil {
+		f(d.name, err)
 		return
 	}
 	// Several at once: what has changed is to be compiled, bounded by the engine.
@@ -364,7 +449,7 @@ func (d *Directory) refresh(ctx context.Context, f func(*function, error)) {
 				}
 				if changed, err := functions[i].refresh(ctx); changed || err != nil {
 					mu.Lock()
-					f(functions[i], err)
+					f(functions[i].name, err)
 					mu.Unlock()
 				}
 			}
@@ -373,10 +458,33 @@ func (d *Directory) refresh(ctx context.Context, f func(*function, error)) {
 	all.Wait()
 }
 
-// close ends all calls.
+// plan has the folder looked at again if it could not be read, which is logged once: that
+// it can be need not be a change which a file system tells.
+func (d *Directory) plan(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.retry != nil {
+		d.retry.Stop()
+		d.retry = nil
+	}
+	if err == nil || d.closed {
+		d.unread = ""
+		return
+	}
+	d.retry = time.AfterFunc(10*minDelay, func() { d.refresh(d.life, func(string, error) {}) })
+	if text := printable(err.Error()); text != d.unread {
+		d.unread = text
+		d.logger.Error("not looked at; what was served before goes on", zap.String("function", d.name), zap.String("error", text))
+	}
+}
+
+// close ends all functions.
 func (d *Directory) close() {
 	d.mu.Lock()
 	d.closed = true
+	if d.retry != nil {
+		d.retry.Stop()
+	}
 	folder := d.present.Load()
 	d.mu.Unlock()
 	if folder == nil {

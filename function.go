@@ -29,12 +29,18 @@ type function struct {
 	place  place  // in the folder
 	path   string // of the module file
 
+	life context.Context // until it is closed
+	end  context.CancelFunc
+
 	current atomic.Pointer[version] // nil: none is good
 	failure atomic.Pointer[failure] // nil: the file as it is serves, as far as is known
 
-	mu     sync.Mutex // held while the file is looked at
-	seen   moduleState
-	closed bool
+	mu      sync.Mutex // held while the file is looked at
+	seen    moduleState
+	refused refusal // the last that was
+	closed  bool
+	retry   *time.Timer // nil: the file is only looked at when it changes
+	delay   time.Duration
 }
 
 // failure is why the module file as it is doesn't serve, and since when.
@@ -43,20 +49,45 @@ type failure struct {
 	since time.Time
 }
 
+// refusal is what is wrong with a module.
+type refusal struct {
+	digest engine.Digest
+	err    error // nil: none has been refused
+}
+
+// A file that can't be looked at, or a module that can't be compiled for want of something, is
+// tried again after minDelay, then after twice that, and so on: its becoming
+// available is nothing that a file system tells.
+const (
+	minDelay = time.Second
+	maxDelay = time.Minute
+)
+
+// newFunction makes a function without a version, to be closed.
+func newFunction(s *settings, name, series, path string) *function {
+	f := &function{settings: s, name: name, series: series, path: path}
+	f.life, f.end = context.WithCancel(s.life)
+	live.keep(series)
+	return f
+}
+
 // version is what a function serves for as long as its module file stays the
 // same.
 type version struct {
 	*engine.Function
 	program *engine.Program
+	digest  engine.Digest
 	series  string
+	path    string       // where its module was
 	uses    atomic.Int64 // calls, and one for being current
+	among   *versions
+	closing sync.Once
 }
 
 // newVersion makes a version of the module with this digest. Nothing is compiled
 // for it.
 func (f *function) newVersion(digest engine.Digest) (*version, error) {
-	path := f.path
-	program, err := f.engine.Open(digest, func() ([]byte, error) { return readModule(path) })
+	program, err := f.engine.Open(digest, moduleSource(f.path, digest))
 	if err != nil {
 		return nil, err
 	}
@@ -66,10 +97,30 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 	if err != nil {
 		return nil, errors.Join(err, program.Close())
 	}
-	v := &version{Function: made, program: program, series: f.series}
+	v := &version{Function: made, program: program, digest: digest, series: f.series, path: f.path, among: f.versions}
 	v.uses.Store(1)
+	if !v.among.add(v) {
+		return nil, errors.Join(errClosed, made.Close(), program.Close())
+	}
 	live.add(v)
 	return v, nil
+}
+
+// moduleSource reads a module when it is needed. Programs are shared by all files with the same
+// bytes, so if the one at path has become another or is gone, the others will do.
+func moduleSource(path string, digest engine.Digest) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		wasm, err := readModule(path)
+		if err == nil && engine.DigestOf(wasm) == digest {
+			return wasm, nil
+		}
+		for _, other := range live.paths(digest) {
+			if wasm, err := readModule(other); err == nil && engine.DigestOf(wasm) == digest {
+				return wasm, nil
+			}
+		}
+		return wasm, err
+	}
 }
 
 // use takes part in the version, which stays until leave. It is false if it is gone
@@ -94,9 +145,15 @@ func (v *version) leave() {
 
 // close ends the calls that still run, and frees everything.
 func (v *version) close() {
-	live.remove(v)
-	_ = errors.Join(v.Function.Close(), v.program.Close()) // neither has an error to give
+	v.closing.Do(func() {
+		live.remove(v)
+		_ = errors.Join(v.Function.Close(), v.program.Close()) // neither has an error to give
+		v.among.remove(v)
+	})
 }
+
+// errClosed is what a function without a version says that has been closed.
+var errClosed = errors.New("it has been unloaded")
 
 // serving returns the current version, to be left after use, or the reason why
 // there is none.
@@ -116,7 +173,7 @@ func (f *function) whyNot() error {
 	if failed := f.failure.Load(); failed != nil {
 		return fmt.Errorf("%w: %w", engine.ErrLoad, failed.err)
 	}
-	return fmt.Errorf("%w: it has been unloaded", engine.ErrLoad)
+	return fmt.Errorf("%w: %w", engine.ErrLoad, errClosed)
 }
 
 // logStart logs how the function's sandboxes get ready for their next call.
@@ -172,33 +229,83 @@ func (f *function) refresh(ctx context.Context) (changed bool, err error) {
 	if f.place.blocked {
 		return false, f.failure.Load().err
 	}
-	state, err := stateOf(f.path)
-	if err == nil && state == f.seen {
-		if failed := f.failure.Load(); failed != nil {
-			return false, failed.err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.life, cancel)()
+	changed, again, err := f.look(ctx)
+	f.plan(again)
+	return changed, err
+}
+
+// look is refresh. It says whether another look is worth its while though nothing changes. mu
+// is held.
+func (f *function) look(ctx context.Context) (changed, again bool, err error) {
+	if state, err := stateOf(f.path); err == nil && state == f.seen {
+		return false, false, f.known()
+	}
+	for tries := 1; ; tries++ {
+		digest, state, err := digests.of(f.path)
+		if err != nil {
+			f.seen = moduleState{}
+			f.refuse(err, false)
+			return false, true, err
 		}
-		return false, nil
+		if v := f.current.Load(); v != nil && v.digest == digest {
+			f.seen = state
+			f.failure.Store(nil)
+			return false, false, nil
+		}
+		if f.refused.err != nil && f.refused.digest == digest {
+			f.seen = state
+			f.refuse(f.refused.err, false)
+			return false, false, f.refused.err
+		}
+		v, err := f.prepare(ctx, digest)
+		switch {
+		case err == nil:
+			f.seen = state
+			f.replace(v)
+			return true, false, nil
+		case ctx.Err() != nil, errors.Is(err, engine.ErrChanged) && tries == 3:
+			return false, true, err
+		case errors.Is(err, engine.ErrChanged):
+			continue
+		case passing(err):
+			f.seen = moduleState{}
+			f.refuse(err, false)
+			return false, true, err
+		}
+		f.seen, f.refused = state, refusal{digest, err}
+		f.refuse(err, true)
+		return false, false, err
 	}
-	digest, state, err := digests.of(f.path)
-	if err != nil {
-		f.seen = state
-		return false, f.refuse(err)
+}
+
+// known is why the file, as it was seen, doesn't serve.
+func (f *function) known() error {
+	if failed := f.failure.Load(); failed != nil {
+		return failed.err
 	}
-	if v := f.current.Load(); v != nil && v.program.Digest() == digest.String() {
-		f.seen = state
-		f.failure.Store(nil)
-		return false, nil
+	return nil
+}
+
+// plan has the file looked at again after a while, or not. mu is held.
+func (f *function) plan(again bool) {
+	if f.retry != nil {
+		f.retry.Stop()
+		f.retry = nil
 	}
-	v, err := f.prepare(ctx, digest)
-	if errors.Is(err, engine.ErrChanged) || err != nil && ctx.Err() != nil {
-		return false, err // it will be looked at again
+	if !again || f.life.Err() != nil {
+		f.delay = 0
+		return
 	}
-	f.seen = state
-	if err != nil {
-		return false, f.refuse(err)
-	}
-	f.replace(v)
-	return true, nil
+	f.delay = min(max(2*f.delay, minDelay), maxDelay)
+	f.retry = time.AfterFunc(f.delay, func() { _, _ = f.refresh(f.life) }) // what is wrong is logged
+}
+
+// passing tells errors that have nothing to do with what is in the file.
+func passing(err error) bool {
+	return errors.Is(err, engine.ErrOverloaded) || errors.Is(err, engine.ErrLoad) && !as[*engine.ModuleError](err) && !as[*engine.HostError](err)
 }
 
 // prepare makes a version that is fit to serve.
@@ -213,6 +320,9 @@ func (f *function) prepare(ctx context.Context, digest engine.Digest) (*version,
 	case err = <-ended:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = v.Check()
 	}
 	if err == nil && f.check != "" {
 		err = f.tryOut(ctx, v)
@@ -236,11 +346,12 @@ func (f *function) replace(v *version) {
 	}
 }
 
-// refuse notes why the file as it is doesn't serve.
-func (f *function) refuse(err error) error {
+// refuse notes why the file as it is doesn't serve. The same error as before is news only if
+// the file is.
+func (f *function) refuse(err error, news bool) {
 	known := f.failure.Load()
-	if known != nil && known.err.Error() == err.Error() {
-		return err
+	if !news && known != nil && known.err.Error() == err.Error() {
+		return
 	}
 	f.failure.Store(&failure{err, time.Now()})
 	live.changed(f.series, "refused")
@@ -248,8 +359,7 @@ func (f *function) refuse(err error) error {
 	if f.current.Load() != nil {
 		message += "; the version before it goes on serving"
 	}
-	f.logger.Error(message, zap.String("function", f.name), zap.String("module", f.path), zap.String("error", printable(err.Error())))
-	return err
+	f.logger.Error(message, zap.String("function", f.name), zap.String("module", printable(f.path)), zap.String("error", printable(err.Error())))
 }
 
 // precompile has the module compiled when there is time for it. One that turns out bad no
@@ -260,16 +370,34 @@ func (f *function) precompile() {
 		return
 	}
 	v.program.Precompile(func(err error) {
-		if err == nil || errors.Is(err, engine.ErrChanged) || errors.Is(err, engine.ErrOverloaded) {
-			return
+		if err == nil {
+			err = v.Check()
 		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if !f.closed && f.current.CompareAndSwap(v, nil) {
-			_ = f.refuse(err) // has been logged
-			v.leave()
+		if err != nil && !errors.Is(err, engine.ErrOverloaded) { // a call will try again
+			f.drop(v, err)
 		}
 	})
+}
+
+// drop ends the serving of a first version that can't be compiled.
+func (f *function) drop(v *version, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || f.current.Load() != v {
+		return
+	}
+	if passing(err) {
+		f.seen = moduleState{}
+		f.plan(true)
+	} else {
+		f.refused = refusal{v.digest, err}
+	}
+	if errors.Is(err, engine.ErrChanged) {
+		return // what it has become will be seen
+	}
+	f.current.Store(nil)
+	f.refuse(err, true)
+	v.leave()
 }
 
 // tryOut has a version answer the check's request, which must be below 500.
@@ -284,8 +412,14 @@ func (f *function) tryOut(ctx context.Context, v *version) error {
 	return nil
 }
 
-// get has a version answer the check's request.
+// get has a version answer the check's request. A module that never answers must not keep
+// others from being looked at, so it has no longer than calls have by default.
 func (f *function) get(ctx context.Context, v *version) (status int, err error) {
+	if f.options.Limits.Timeout <= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+f.check, nil)
 	if err != nil {
 		return 0, err
@@ -308,24 +442,19 @@ func (f *function) get(ctx context.Context, v *version) (status int, err error) 
 	return response.Status, nil
 }
 
-// close ends the calls that still run.
+// close ends the function, but for calls that still run: what they need is freed after the
+// last.
 func (f *function) close() {
+	f.end() // so that nobody holds mu for long
 	f.mu.Lock()
-	f.closed = true
-	v := f.current.Swap(nil)
-	f.mu.Unlock()
-	if v != nil && v.uses.Swap(0) > 0 {
-		v.close()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
 	}
-}
-
-// retire lets the calls that still run come to their ends.
-func (f *function) retire() {
-	f.mu.Lock()
 	f.closed = true
-	v := f.current.Swap(nil)
-	f.mu.Unlock()
-	if v != nil {
+	f.plan(false)
+	if v := f.current.Swap(nil); v != nil {
 		v.leave()
 	}
+	live.drop(f.series)
 }

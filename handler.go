@@ -85,7 +85,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	name := h.app.uniqueName(base)
-	f := &function{settings: settings, name: name, series: name, path: path}
+	f := newFunction(settings, name, name, path)
 	h.onCleanup(func() error { f.close(); return nil })
 	if err := f.load(ctx); err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
@@ -146,14 +146,29 @@ func (o *Options) arguments(name string) ([]engine.Value, error) {
 
 // grant adds to g what a module's allow lines grant.
 func grant(ctx caddy.Context, module any, allow []json.RawMessage, g *engine.Grants) error {
+	loaded, err := capabilities(ctx, module, allow)
+	if err != nil {
+		return err
+	}
+	return grantAll(loaded, g)
+}
+
+// capabilities loads a module's allow lines. Caddy forgets what they were, so that can be
+// done only once.
+func capabilities(ctx caddy.Context, module any, allow []json.RawMessage) ([]any, error) {
 	if allow == nil {
-		return nil
+		return nil, nil
 	}
 	loaded, err := ctx.LoadModule(module, "AllowRaw")
 	if err != nil {
-		return fmt.Errorf("allow: %w", err)
+		return nil, fmt.Errorf("allow: %w", err)
 	}
-	for _, module := range loaded.([]any) {
+	return loaded.([]any), nil
+}
+
+// grantAll adds to g what capabilities grant.
+func grantAll(capabilities []any, g *engine.Grants) error {
+	for _, module := range capabilities {
 		id := module.(caddy.Module).CaddyModule().ID
 		capability, ok := module.(Capability)
 		if !ok {
@@ -169,9 +184,9 @@ func grant(ctx caddy.Context, module any, allow []json.RawMessage, g *engine.Gra
 // show and reload are for the admin API.
 func (h *Handler) show(f func(*function)) { f(h.served) }
 
-func (h *Handler) reload(r *http.Request, f func(*function, error)) {
+func (h *Handler) reload(r *http.Request, f func(string, error)) {
 	if changed, err := h.served.refresh(r.Context()); changed || err != nil {
-		f(h.served, err)
+		f(h.served.name, err)
 	}
 }
 
@@ -185,7 +200,7 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP answers a request with the function.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	return h.answer(w, r, h.served, nil)
+	return h.answer(w, r, &call{function: h.served})
 }
 
 // Interface guards

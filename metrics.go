@@ -2,6 +2,7 @@ package gojinn
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,8 +82,8 @@ func registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// live is what can be measured at this moment. Versions add themselves when
-// they are ready and remove themselves when they are closed.
+// live is what can be measured at this moment. Functions and versions add themselves
+// when they are made and remove themselves when they are closed.
 var live = &liveFunctions{
 	versions: make(map[string]map[*version]struct{}),
 	series:   make(map[string]*series),
@@ -98,6 +99,7 @@ type liveFunctions struct {
 
 // series are a function's, looked up once: that takes longer than counting.
 type series struct {
+	users           int // functions and versions of this name
 	duration, queue prometheus.Observer
 	fuel            prometheus.Counter
 	reasons, starts sync.Map // string to prometheus.Counter; both have few keys
@@ -121,26 +123,69 @@ func counter(known *sync.Map, vector *prometheus.CounterVec, name, label string)
 	return c.(prometheus.Counter)
 }
 
+// paths are where modules with this digest were when they were opened.
+func (l *liveFunctions) paths(digest engine.Digest) (paths []string) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, versions := range l.versions {
+		for v := range versions {
+			if v.digest == digest && !slices.Contains(paths, v.path) && len(paths) < 16 {
+				paths = append(paths, v.path)
+			}
+		}
+	}
+	return paths
+}
+
+// keep makes the series of a name, or has them stay, until drop: a function has them
+// even if it has no version.
+func (l *liveFunctions) keep(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.use(name)
+}
+
+// drop removes the series of a name if nothing else has it.
+func (l *liveFunctions) drop(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leave(name)
+}
+
 func (l *liveFunctions) add(v *version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.versions[v.series] == nil {
 		l.versions[v.series] = make(map[*version]struct{})
-		l.series[v.series] = newSeries(v.series)
 	}
 	l.versions[v.series][v] = struct{}{}
+	l.use(v.series)
 }
 
-// remove forgets v, and the series of its name if no other version has it.
+// remove forgets v, and the series of its name if nothing else has it.
 func (l *liveFunctions) remove(v *version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	name := v.series
-	delete(l.versions[name], v)
-	if len(l.versions[name]) > 0 {
+	delete(l.versions[v.series], v)
+	if len(l.versions[v.series]) == 0 {
+		delete(l.versions, v.series)
+	}
+	l.leave(v.series)
+}
+
+// use is keep. mu is held.
+func (l *liveFunctions) use(name string) {
+	if l.series[name] == nil {
+		l.series[name] = newSeries(name)
+	}
+	l.series[name].users++
+}
+
+// leave is drop. mu is held.
+func (l *liveFunctions) leave(name string) {
+	if l.series[name].users--; l.series[name].users > 0 {
 		return
 	}
-	delete(l.versions, name)
 	delete(l.series, name)
 	of := prometheus.Labels{"function": name}
 	requestsTotal.DeletePartialMatch(of)

@@ -71,7 +71,7 @@ func readModule(path string) ([]byte, error) {
 }
 
 // moduleState is what of a file tells, without reading it, whether it is another than
-// before.
+// before. The zero value is that of no file.
 type moduleState struct {
 	size     int64
 	modified time.Time
@@ -94,11 +94,19 @@ func newModuleState(info fs.FileInfo) moduleState {
 // digests remembers the digests of module files that have not changed, so that loading a
 // configuration anew reads no module again. Its size is bounded; it is never emptied
 // otherwise. Safe for concurrent use.
-var digests = digestCache{known: make(map[string]knownDigest)}
+var digests = newDigestCache(3 * time.Second)
 
 type digestCache struct {
+	// settled is how long ago a file must have been written for its state to tell it from
+	// what is written to it next: file systems count time in steps, of up to two seconds.
+	settled time.Duration
+
 	mu    sync.Mutex
 	known map[string]knownDigest // by path
+}
+
+func newDigestCache(settled time.Duration) *digestCache {
+	return &digestCache{settled: settled, known: make(map[string]knownDigest)}
 }
 
 type knownDigest struct {
@@ -106,14 +114,10 @@ type knownDigest struct {
 	digest engine.Digest
 }
 
-const (
-	maxDigests = 100_000
-	// settled is how long ago a file must have been written for its state to tell it from
-	// what is written to it next: file systems count time in steps, of up to two seconds.
-	settled = 3 * time.Second
-)
+const maxDigests = 100_000
 
-// of returns the digest of a module file and the state it was read in.
+// of returns the digest of a module file and the state it was read in, unless that can't
+// be told from the state after something else is written to it at once.
 func (c *digestCache) of(path string) (engine.Digest, moduleState, error) {
 	if state, err := stateOf(path); err == nil {
 		c.mu.Lock()
@@ -123,6 +127,7 @@ func (c *digestCache) of(path string) (engine.Digest, moduleState, error) {
 			return known.digest, state, nil
 		}
 	}
+	start := time.Now()
 	f, info, err := openModule(path)
 	if err != nil {
 		return engine.Digest{}, moduleState{}, err
@@ -133,13 +138,14 @@ func (c *digestCache) of(path string) (engine.Digest, moduleState, error) {
 		return engine.Digest{}, moduleState{}, err
 	}
 	state, digest := newModuleState(info), engine.Digest(hash.Sum(nil))
-	if time.Since(info.ModTime()) > settled {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if len(c.known) >= maxDigests {
-			clear(c.known)
-		}
-		c.known[path] = knownDigest{state, digest}
+	if start.Sub(state.modified) <= c.settled || start.Sub(state.system.changed) <= c.settled {
+		return digest, moduleState{}, nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) >= maxDigests {
+		clear(c.known)
+	}
+	c.known[path] = knownDigest{state, digest}
 	return digest, state, nil
 }

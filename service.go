@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type service struct {
 	logger *zap.Logger
 	grace  time.Duration // for calls that outlive the configuration; 0: without end
 
+	versions versions       // of its functions
 	calls    atomic.Int64   // requests being served
 	release  []func() error // gives up what Provision has acquired so far
 	ready    bool           // Provision has succeeded: requests can come
@@ -47,6 +49,7 @@ func (s *service) provision(ctx caddy.Context) error {
 		return err
 	}
 	s.onCleanup(func() error { return releaseEngine(app.key) })
+	s.onCleanup(func() error { s.versions.close(); return nil })
 	return nil
 }
 
@@ -122,13 +125,14 @@ func (s *service) releaseAll() error {
 	return errors.Join(errs...)
 }
 
-// answer answers a request with a function. params are those of a folder's route.
-func (s *service) answer(w http.ResponseWriter, r *http.Request, f *function, params map[string]string) error {
+// answer answers a request with the call's function.
+func (s *service) answer(w http.ResponseWriter, r *http.Request, c *call) error {
 	s.calls.Add(1)
 	defer s.calls.Add(-1)
 	start := time.Now()
+	f := c.function
 	ctx, endSpan := startSpan(r.Context(), f.name)
-	c := &call{function: f, service: s, id: requestID(r), params: params}
+	c.service, c.id = s, requestID(r)
 	err := c.serve(ctx, w, r)
 	status, reason := statusOf(err)
 	endSpan(reason)
@@ -156,6 +160,9 @@ type settings struct {
 	maxLog     int64
 	check      string // "" for none
 	logger     *zap.Logger
+
+	life     context.Context // in which module files are looked at
+	versions *versions       // where all are that are made
 }
 
 // settings collects what options and grants say. The name is the program's own.
@@ -174,7 +181,51 @@ func (s *service) settings(o Options, name string, grants engine.Grants) (*setti
 	return &settings{
 		engine: s.engine, options: made, logger: s.logger,
 		maxRequest: o.maxRequest(), maxLog: o.maxLog(), check: o.Check,
+		life: s.life, versions: &s.versions,
 	}, nil
+}
+
+// versions are all that the functions of a service serve or have served, until they are
+// closed. Calls can outlive what they began with: the function's being current, its file, and its
+// configuration. Safe for concurrent use.
+type versions struct {
+	mu     sync.Mutex
+	open   map[*version]struct{}
+	closed bool
+	ending sync.WaitGroup // those that are open
+}
+
+// add is false if none may be made any more.
+func (s *versions) add(v *version) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.open == nil {
+		s.open = make(map[*version]struct{})
+	}
+	s.open[v] = struct{}{}
+	s.ending.Add(1)
+	return true
+}
+
+func (s *versions) remove(v *version) {
+	s.mu.Lock()
+	delete(s.open, v)
+	s.mu.Unlock()
+	s.ending.Done()
+}
+
+// close ends all calls that still run, and returns when everything is freed.
+func (s *versions) close() {
+	s.mu.Lock()
+	s.closed = true
+	for v := range s.open {
+		go v.close()
+	}
+	s.mu.Unlock()
+	s.ending.Wait()
 }
 
 // complete takes what o leaves open from the app's defaults.

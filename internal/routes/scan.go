@@ -42,6 +42,9 @@ const (
 	nameCost = 64
 )
 
+// ErrConflict is that of files which claim the same route.
+var ErrConflict = errors.New("have the same route")
+
 var (
 	errLoop = errors.New("the folder contains itself: a link leads up")
 	errMany = errors.New("too many files: this folder is not read to its end")
@@ -265,9 +268,9 @@ func (s *scan) contested() map[string][]File {
 
 func conflict(claims []File) error {
 	if more := len(claims) - 2; more > 0 {
-		return fmt.Errorf("%q, %q and %d more have the same route", claims[0].Path, claims[1].Path, more)
+		return fmt.Errorf("%q, %q and %d more %w", claims[0].Path, claims[1].Path, more, ErrConflict)
 	}
-	return fmt.Errorf("%q and %q have the same route", claims[0].Path, claims[1].Path)
+	return fmt.Errorf("%q and %q %w", claims[0].Path, claims[1].Path, ErrConflict)
 }
 
 func byPath(a, b File) int { return cmp.Compare(a.Path, b.Path) }

@@ -1,0 +1,12 @@
+//go:build darwin || freebsd || netbsd
+
+package gojinn
+
+import (
+	"syscall"
+	"time"
+)
+
+func changedAt(s *syscall.Stat_t) time.Time {
+	return time.Unix(int64(s.Ctimespec.Sec), int64(s.Ctimespec.Nsec))
+}
