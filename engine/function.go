@@ -163,24 +163,38 @@ func (f *Function) load(ctx context.Context) (*executable, error) {
 	return c, nil
 }
 
-// await waits until the code is in memory.
+// await waits until the code is in memory. No context is made for that: what waits for
+// a context leaves something behind in it, here in every function that was called once.
 func (f *Function) await(ctx context.Context) (*executable, error) {
-	waiting, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(f.pool.closing, cancel)()
+	var late <-chan time.Time
 	if limit := f.options.Limits.Timeout; limit > 0 {
-		defer time.AfterFunc(limit, cancel).Stop()
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		late = timer.C
 	}
-	c, err := f.program.acquire(waiting)
-	switch {
-	case err == nil:
-		return c, nil
-	case f.pool.closing.Err() != nil:
-		return nil, errClosed
-	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
+	p := f.program
+	for {
+		p.mu.Lock()
+		c, err := p.take()
+		if c != nil || err != nil {
+			p.mu.Unlock()
+			return c, err
+		}
+		l := p.load(true, true)
+		p.mu.Unlock()
+		select {
+		case <-l.done:
+			if l.err != nil {
+				return nil, l.err
+			}
+		case <-late:
+			return nil, fmt.Errorf("%w: still loading after %s", ErrLoad, f.options.Limits.Timeout)
+		case <-f.pool.closing.Done():
+			return nil, errClosed
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
+		}
 	}
-	return nil, err
 }
 
 // resolves tells whether arguments or variables are another for every call.

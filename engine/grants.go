@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gojinn/gojinn/engine/vfs"
 )
@@ -31,6 +33,7 @@ func (v Value) of(ctx context.Context) string {
 type Grants struct {
 	env    []variable
 	mounts []mount
+	made   *vfs.Tree // of mounts; nil: there are none. It is shared, and never changes
 }
 
 type variable struct {
@@ -77,21 +80,32 @@ func (g *Grants) Mount(guestPath string, fs vfs.FS) error {
 	if len(guestPath) > 1 {
 		m.path = strings.TrimSuffix(guestPath, "/")
 	}
-	g.mounts = append(g.mounts, m)
-	if _, err := g.tree(); err != nil {
-		g.mounts = g.mounts[:len(g.mounts)-1]
-		return err
+	mounts := append(slices.Clip(g.mounts), m)
+	tree, err := treeOf(mounts)
+	if err == nil {
+		g.mounts, g.made = mounts, tree
 	}
-	return nil
+	return err
 }
 
-// tree is the file tree that the grants make.
+// tree is the file tree that the grants make. Functions with the same grants share it:
+// there may be very many of them.
 func (g *Grants) tree() (*vfs.Tree, error) {
+	if g.made != nil {
+		return g.made, nil
+	}
+	return bareTree()
+}
+
+// bareTree is the tree of those who are granted no files.
+var bareTree = sync.OnceValues(func() (*vfs.Tree, error) { return treeOf(nil) })
+
+func treeOf(mounts []mount) (*vfs.Tree, error) {
 	tree := vfs.NewTree()
 	if err := tree.Mount(snapshotPath, snapshotDevice); err != nil {
 		return nil, err
 	}
-	for _, m := range g.mounts {
+	for _, m := range mounts {
 		if err := tree.Mount(m.path, m.fs); err != nil {
 			return nil, err
 		}
@@ -101,5 +115,5 @@ func (g *Grants) tree() (*vfs.Tree, error) {
 
 // clone returns grants that share nothing with g but the mounted file systems.
 func (g *Grants) clone() Grants {
-	return Grants{env: append([]variable(nil), g.env...), mounts: append([]mount(nil), g.mounts...)}
+	return Grants{env: append([]variable(nil), g.env...), mounts: append([]mount(nil), g.mounts...), made: g.made}
 }

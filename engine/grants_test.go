@@ -73,3 +73,51 @@ func TestFunctionKeepsItsOwnGrants(t *testing.T) {
 		t.Errorf("got %v, want A=1 only", got)
 	}
 }
+
+// TestFunctionsShareTrees: functions with the same grants have one tree, which
+// mounting more does not change.
+func TestFunctionsShareTrees(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, Config{})
+	mounted := func(of Grants, path string) Grants {
+		if err := of.Mount(path, vfs.Null); err != nil {
+			t.Fatal(err)
+		}
+		return of
+	}
+	one := mounted(Grants{}, "/one")
+	trees := make(map[*vfs.Tree]string)
+	for _, test := range []struct {
+		name   string
+		grants Grants
+	}{
+		{"none", Grants{}},
+		{"one", one},
+		{"one and two", mounted(one, "/two")},
+		{"one and three", mounted(one, "/three")},
+	} {
+		first := newFunction(t, e, answer("x"), Options{Grants: test.grants}).tree
+		if other, ok := trees[first]; ok {
+			t.Errorf("%s: has the tree of %s", test.name, other)
+		}
+		trees[first] = test.name
+		if second := newFunction(t, e, answer("x"), Options{Grants: test.grants}).tree; first != second {
+			t.Errorf("%s: two functions have two trees", test.name)
+		}
+	}
+	if len(one.mounts) != 1 {
+		t.Errorf("got %d mounts, want the one", len(one.mounts))
+	}
+	for tree, name := range trees {
+		for path, want := range map[string]bool{"one": name != "none", "two": name == "one and two", "three": name == "one and three"} {
+			view := tree.View()
+			_, err := view.Root().Lookup(t.Context(), path, false)
+			if got := err == nil; got != want {
+				t.Errorf("%s: /%s is there: %t (%v), want %t", name, path, got, err, want)
+			}
+			if err := view.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
