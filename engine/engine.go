@@ -178,6 +178,7 @@ func (e *Engine) Close() error {
 	if e.cache != nil {
 		errs = append(errs, e.cache.Close(ctx))
 	}
+	e.processors.close()
 	return errors.Join(errs...)
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,8 @@ type processors struct {
 // seat is one processor. Each lies in a cache line of its own.
 type seat struct {
 	claim atomic.Pointer[claim] // nil: nobody has it
-	_     [56]byte
+	bell  *bell
+	_     [48]byte
 }
 
 // lending is a claim in a certain host call.
@@ -66,8 +68,27 @@ const (
 // newProcessors returns n processors.
 func newProcessors(n int) *processors {
 	p := &processors{seats: make([]seat, n), seen: make([]lending, n)}
+	for i := range p.seats {
+		p.seats[i].bell = newBell()
+	}
 	p.free.Store(int64(n))
 	return p
+}
+
+// close gives up what the system has given. Nobody may have a processor.
+func (p *processors) close() {
+	for i := range p.seats {
+		p.seats[i].bell.close()
+	}
+}
+
+// giveWay lets goroutines go first that are no guests', while the claim keeps its processor.
+func (c *claim) giveWay() {
+	if c.state.Load()%states != held { // the seat may be another's
+		runtime.Gosched()
+		return
+	}
+	c.processors.seats[c.seat].bell.giveWay()
 }
 
 // claim is a sandbox's claim to a processor. One goroutine at a time uses it; what is

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"time"
 
@@ -330,7 +329,7 @@ func (s *Sandbox) refill() {
 	s.granted = used + slice
 	if s.slices++; s.slices == slicesPerTurn {
 		s.slices = 0
-		runtime.Gosched()
+		s.claim.giveWay()
 	}
 	s.share()
 }
