@@ -70,6 +70,8 @@ const (
 	workPrefix = "work-"
 	// workLife is after how long such a folder can't be anybody's any more.
 	workLife = time.Hour
+	// workBegin is within what time a process holds the folder that it has made.
+	workBegin = 10 * time.Second
 	// touchAge is how old the time of last use of a file gets before it is renewed.
 	touchAge = 10 * time.Minute
 	// complaintPause is the least time between two complaints about the cache.
@@ -130,14 +132,54 @@ func (s *codeCache) clean() {
 	}
 	for _, entry := range entries {
 		info, err := entry.Info()
-		if err != nil || !strings.HasPrefix(entry.Name(), workPrefix) || time.Since(info.ModTime()) < workLife {
+		if err != nil || !strings.HasPrefix(entry.Name(), workPrefix) {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(s.dir, entry.Name())); err != nil {
-			s.complain(err)
+		if path := filepath.Join(s.dir, entry.Name()); isLeft(path, time.Since(info.ModTime())) {
+			if err := os.RemoveAll(path); err != nil {
+				s.complain(err)
+			}
 		}
 	}
 	s.shrink(0)
+}
+
+// isLeft tells whether nobody works any more on what was last worked on so long ago.
+func isLeft(path string, age time.Duration) bool {
+	if age < workBegin || age >= workLife {
+		return age >= workLife
+	}
+	release, err := hold(path)
+	if err != nil {
+		return false
+	}
+	release()
+	return true
+}
+
+// aside is a folder within the cache's in which something is made.
+type aside struct {
+	dir     string
+	release func()
+}
+
+// newAside makes a folder that others leave alone while this process lives. It is to be
+// removed.
+func newAside(within string) (*aside, error) {
+	dir, err := os.MkdirTemp(within, workPrefix)
+	if err != nil {
+		return nil, err
+	}
+	w := &aside{dir: dir}
+	if w.release, err = hold(dir); err != nil {
+		w.release = func() {} // then its age protects it
+	}
+	return w, nil
+}
+
+func (w *aside) remove() error {
+	defer w.release()
+	return os.RemoveAll(w.dir)
 }
 
 // name is the path of a program's file.
@@ -344,7 +386,9 @@ func (s *codeCache) save(key programKey, rewritten []byte, report *rewrite.Repor
 	if err != nil {
 		return err
 	}
-	if err := writeAside(s.name(key), whole); err != nil {
+	if err := s.writeAside(s.name(key), whole); err != nil {
+		// Code that belongs to no program would be in the way of others on a full disk.
+		_ = os.Remove(filepath.Join(s.dir, p.Code))
 		return err
 	}
 	s.grown(p.CodeSize + int64(len(whole)))
@@ -355,17 +399,20 @@ func (s *codeCache) save(key programKey, rewritten []byte, report *rewrite.Repor
 // skeleton: under the name by which wazero will look for that. The skeleton's own is never
 // where it could be taken for the module's.
 func (s *codeCache) saveCode(p *stored, skeleton, rewritten []byte) error {
-	folder, named, err := compileAside(s.dir, skeleton)
-	if folder != "" {
-		defer os.RemoveAll(folder)
-	}
+	work, err := newAside(s.dir)
 	if err != nil {
 		return err
 	}
-	folder, full, err := compileAside(s.dir, rewritten)
-	if folder != "" {
-		defer os.RemoveAll(folder)
+	defer func() {
+		if err := work.remove(); err != nil {
+			s.complain(err)
+		}
+	}()
+	named, err := compileAside(filepath.Join(work.dir, "skeleton"), skeleton)
+	if err != nil {
+		return err
 	}
+	full, err := compileAside(filepath.Join(work.dir, "module"), rewritten)
 	if err != nil {
 		return err
 	}
@@ -408,20 +455,17 @@ func (p *stored) encode(data [][]byte) ([]byte, error) {
 
 // writeAside writes a file so that others see all of it or nothing. A sum in it
 // tells whether a crash of the system has left less.
-func writeAside(file string, whole []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), workPrefix+"*")
+func (s *codeCache) writeAside(file string, whole []byte) error {
+	work, err := newAside(s.dir)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(whole)
-	if errClose := f.Close(); err == nil {
-		err = errClose
+	temporary := filepath.Join(work.dir, filepath.Base(file))
+	if err = os.WriteFile(temporary, whole, 0o600); err == nil {
+		err = os.Rename(temporary, file)
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it can't be used; the error says more
+	if errRemove := work.remove(); err == nil {
+		err = errRemove
 	}
 	return err
 }

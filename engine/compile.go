@@ -165,16 +165,16 @@ func (e *Engine) uncached() (wazero.Runtime, error) {
 	return e.spare, nil
 }
 
-// compileAside compiles a module in a new folder within dir, for the caller to remove if
-// there is one. It returns the file there with the machine code, which wazero has made for its
-// cache. The last two elements of its path are what wazero will look for.
-func compileAside(dir string, wasm []byte) (folder, file string, err error) {
-	if folder, err = os.MkdirTemp(dir, workPrefix); err != nil {
-		return "", "", err
+// compileAside compiles a module in the folder dir, which it makes. It returns the file there
+// with the machine code, which wazero has made for its cache. The last two elements of its path
+// are what wazero will look for.
+func compileAside(dir string, wasm []byte) (file string, err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
 	}
-	cache, err := openWazeroCache(folder)
+	cache, err := openWazeroCache(dir)
 	if err != nil {
-		return folder, "", err
+		return "", err
 	}
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig().WithCompilationCache(cache))
@@ -186,15 +186,15 @@ func compileAside(dir string, wasm []byte) (folder, file string, err error) {
 	})
 	switch {
 	case err != nil && (isCacheFault(err) || isHostError(err)):
-		return folder, "", err
+		return "", err
 	case err != nil:
-		return folder, "", &ModuleError{err.Error()}
+		return "", &ModuleError{err.Error()}
 	}
-	files, err := filepath.Glob(filepath.Join(escapeGlob(folder), wazeroFolders, "*"))
+	files, err := filepath.Glob(filepath.Join(escapeGlob(dir), wazeroFolders, "*"))
 	if err != nil || len(files) != 1 {
-		return folder, "", fmt.Errorf("the compiler left %d files, not one (%w)", len(files), err)
+		return "", fmt.Errorf("the compiler left %d files, not one (%w)", len(files), err)
 	}
-	return folder, files[0], nil
+	return files[0], nil
 }
 
 // compilers lets a bounded number of modules be compiled at once: first those that

@@ -401,8 +401,23 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	// Of two that are neither, one is still in use.
+	dead, alive := filepath.Join(dir, workPrefix+"3"), filepath.Join(dir, workPrefix+"4")
+	for _, folder := range []string{dead, alive} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ago := time.Now().Add(-workLife / 2)
+		if err := os.Chtimes(folder, ago, ago); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release, err := hold(alive)
+	if err == nil {
+		defer release()
+	}
 	newTestEngine(t, Config{CacheDir: dir})
-	for folder, want := range map[string]bool{old: false, young: true, other: true} {
+	for folder, want := range map[string]bool{old: false, young: true, other: true, dead: err != nil, alive: true} {
 		if _, err := os.Stat(folder); (err == nil) != want {
 			t.Errorf("%s: got %v", folder, err)
 		}

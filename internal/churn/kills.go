@@ -49,7 +49,9 @@ func (k Kills) Run(ctx context.Context, binary Binary, dir string, progress func
 	begin := time.Now()
 	random := rand.New(rand.NewPCG(3, 4))
 	for i := range k.Kills + 1 {
-		one := life{functions: functions, network: n, last: i == k.Kills, early: random.IntN(3) == 0,
+		// At last it is killed when it has nothing to do, and stopped after it has met with damage everywhere.
+		last := k.Kills - i
+		one := life{functions: functions, network: n, last: last == 0, idle: last == 1, early: last > 1 && random.IntN(3) == 0,
 			after: time.Duration(random.Int64N(int64(k.Latest))), seed: uint64(i)}
 		err := one.live(ctx, binary, dir, k)
 		s.Answered += one.load.answered.Load()
@@ -66,14 +68,14 @@ func (k Kills) Run(ctx context.Context, binary Binary, dir string, progress func
 		if err := s.look(filepath.Join(dir, "cache")); err != nil {
 			return s, err
 		}
-		if random.IntN(2) == 0 {
-			damaged, err := damage(filepath.Join(dir, "cache"), random)
+		if last == 1 || random.IntN(2) == 0 {
+			damaged, err := damage(filepath.Join(dir, "cache"), random, last == 1)
 			if err != nil {
 				return s, err
 			}
 			s.Damaged += damaged
 		}
-		if random.IntN(3) == 0 { // what is changed while nobody looks
+		if last > 1 && random.IntN(3) == 0 { // what is changed while nobody looks
 			f := functions[random.IntN(len(functions))]
 			if err := f.write(f.newest.Load() + 1); err != nil {
 				return s, err
@@ -90,6 +92,7 @@ type life struct {
 	functions []*function
 	network   network
 	early     bool // it is killed some time after its start, not after everything has answered
+	idle      bool // it is killed when everything has answered
 	last      bool // it is stopped, not killed
 	after     time.Duration
 	seed      uint64
@@ -105,7 +108,7 @@ func (l *life) live(ctx context.Context, binary Binary, dir string, k Kills) err
 		return err
 	}
 	defer s.kill()
-	if l.early = l.early && !l.last; l.early {
+	if l.early {
 		select {
 		case <-time.After(l.after):
 		case <-s.exited:
@@ -120,9 +123,12 @@ func (l *life) live(ctx context.Context, binary Binary, dir string, k Kills) err
 		return fmt.Errorf("%w: %s", err, &s.log)
 	}
 	if l.last {
+		_, _, l.noticed = s.log.counts()
 		return s.stop()
 	}
-	l.use(ctx, s, k)
+	if !l.idle {
+		l.use(ctx, s, k)
+	}
 	if l.load.failed.Load() > 0 {
 		return fmt.Errorf("%d requests failed: %q", l.load.failed.Load(), l.load.failures)
 	}
@@ -197,7 +203,7 @@ func (l *life) use(ctx context.Context, s *server, k Kills) {
 		random := rand.New(rand.NewPCG(l.seed, uint64(1000+i)))
 		all.Go(func() {
 			for ctx.Err() == nil {
-				time.Sleep(time.Duration(random.Int64N(int64(k.Latest / 4))))
+				time.Sleep(time.Duration(random.Int64N(int64(k.Latest))))
 				if ctx.Err() != nil {
 					return
 				}
@@ -249,10 +255,10 @@ func (s *Survival) look(cache string) error {
 	return err
 }
 
-// damage changes a byte in some files of the cache, and cuts others off.
-func damage(cache string, random *rand.Rand) (damaged int, err error) {
+// damage changes a byte in some files of the cache, or in all, and cuts others off.
+func damage(cache string, random *rand.Rand, all bool) (damaged int, err error) {
 	err = filepath.WalkDir(cache, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || random.IntN(4) > 0 {
+		if err != nil || entry.IsDir() || !all && random.IntN(3) > 0 {
 			return err
 		}
 		whole, err := os.ReadFile(path)

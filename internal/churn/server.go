@@ -120,8 +120,22 @@ func (s *server) stop() error {
 	}
 }
 
-// reload has the server run another configuration.
-func (s *server) reload(ctx context.Context, config string) error {
+// reload has the server run another configuration. Caddy replaces the listener of its
+// admin interface too.
+func (s *server) reload(ctx context.Context, config string) (err error) {
+	for range tries {
+		if err = s.load(ctx, config); !isLost(err) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
+		return fmt.Errorf("reloading: %w", err)
+	}
+	return nil
+}
+
+func (s *server) load(ctx context.Context, config string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/load", strings.NewReader(config))
 	if err != nil {
 		return err
@@ -129,17 +143,14 @@ func (s *server) reload(ctx context.Context, config string) error {
 	request.Header.Set("Content-Type", "text/caddyfile")
 	response, err := s.admin.Do(request)
 	if err != nil {
-		return fmt.Errorf("reloading: %w", err)
+		return err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status %d: %s", response.StatusCode, text)
 	}
-	if err != nil {
-		return fmt.Errorf("reloading: %w", err)
-	}
-	return nil
+	return err
 }
 
 // tail keeps the last that has been written to it, and counts lines with certain words.
