@@ -221,6 +221,14 @@ func (d *Directory) start() {
 		f.start()
 		f.precompile()
 	}
+	d.atCleanup(d.rest)
+}
+
+// rest frees the sandboxes that wait for calls.
+func (d *Directory) rest() {
+	for _, f := range d.present.Load().functions {
+		f.rest()
+	}
 }
 
 // look reads the folder and puts what it holds in the place of what it held. Functions whose

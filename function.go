@@ -458,3 +458,11 @@ func (f *function) close() {
 	}
 	live.drop(f.series)
 }
+
+// rest frees the sandboxes that wait for calls, when only late ones may come.
+func (f *function) rest() {
+	if v := f.current.Load(); v != nil && v.use() {
+		v.Retire()
+		v.leave()
+	}
+}

@@ -104,6 +104,7 @@ func (h *Handler) function() *engine.Function { return h.served.current.Load().F
 func (h *Handler) start() {
 	f := h.served
 	f.start()
+	h.atCleanup(f.rest)
 	published.add(h)
 	h.atCleanup(func() { published.remove(h) })
 	// What is wrong with a file is logged.

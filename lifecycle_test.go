@@ -299,3 +299,28 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestReplacedConfigurationRests: a configuration that has been replaced keeps no sandboxes while it
+// waits for late requests, however many there are of it.
+func TestReplacedConfigurationRests(t *testing.T) {
+	site := "gojinn " + moduleFile(t, "fn.wasm", answer(`{"body":"good"}`)) + " {\n warm 5\n}"
+	s := serve(t, site)
+	parked := func() (n int) {
+		live.mu.RLock()
+		defer live.mu.RUnlock()
+		for v := range live.versions["fn"] {
+			_, _, p := v.Sandboxes()
+			n += p
+		}
+		return n
+	}
+	for range 20 {
+		eventually(t, "sandboxes are kept warm", func() bool { return parked() == 5 })
+		if err := s.load("", site); err != nil {
+			t.Fatal(err)
+		}
+		if got := parked(); got > 5 {
+			t.Fatalf("got %d sandboxes, want those of one configuration, 5", got)
+		}
+	}
+}

@@ -27,6 +27,7 @@ type service struct {
 
 	versions versions       // of its functions
 	calls    atomic.Int64   // requests being served
+	served   atomic.Int64   // requests that have begun
 	release  []func() error // gives up what Provision has acquired so far
 	ready    bool           // Provision has succeeded: requests can come
 	released atomic.Bool
@@ -96,17 +97,18 @@ func (s *service) inService() bool {
 // may still bring a request: net/http gives new ones 5 seconds.
 var lateness = 6 * time.Second
 
-// linger gives everything up when the last call has ended and no more can
-// come, or when the grace period ends, and with it what still runs.
+// linger gives everything up when no call has run for as long as more may come, or when the grace
+// period ends, and with it what still runs. It costs a timer: many configurations may linger
+// at a time.
 func (s *service) linger() {
-	start, lastCall := time.Now(), time.Now()
-	for tick := time.Tick(lateness / 64); ; <-tick {
-		if s.calls.Load() > 0 {
-			lastCall = time.Now()
+	start := time.Now()
+	for quiet := false; !quiet; {
+		before, wait := s.served.Load(), lateness
+		if s.grace > 0 {
+			wait = min(wait, s.grace-time.Since(start))
 		}
-		if time.Since(lastCall) >= lateness || s.grace > 0 && time.Since(start) >= s.grace {
-			break
-		}
+		time.Sleep(wait)
+		quiet = s.calls.Load() == 0 && s.served.Load() == before || s.grace > 0 && time.Since(start) >= s.grace
 	}
 	if err := s.releaseAll(); err != nil {
 		s.logger.Error("unloading", zap.Error(err))
@@ -128,6 +130,7 @@ func (s *service) releaseAll() error {
 // answer answers a request with the call's function.
 func (s *service) answer(w http.ResponseWriter, r *http.Request, c *call) error {
 	s.calls.Add(1)
+	s.served.Add(1)
 	defer s.calls.Add(-1)
 	start := time.Now()
 	f := c.function

@@ -252,6 +252,10 @@ func (f *Function) Start() {
 	}
 }
 
+// Retire frees the sandboxes that wait for a call, and from now on each after its call: few
+// are to come, if any. It does not wait for calls that run.
+func (f *Function) Retire() { f.pool.retire() }
+
 // fill makes sandboxes until as many are parked as are to be kept warm.
 func (f *Function) fill() {
 	defer f.pool.leave()

@@ -33,6 +33,7 @@ type pool struct {
 	mu        sync.Mutex
 	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed or freed
 	closed    chan struct{}   // nil until closed; then closed by the last call
+	retired   bool            // no sandbox is parked any more
 	ready     []*Sandbox      // longest parked first
 	restoring int             // sandboxes that are being renewed
 	filling   atomic.Int64    // goroutines that make some to be kept warm
@@ -96,7 +97,7 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 func (p *pool) renewing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed != nil || p.limit.Calls > 0 && p.restoring >= p.limit.Calls {
+	if p.closed != nil || p.retired || p.limit.Calls > 0 && p.restoring >= p.limit.Calls {
 		return false
 	}
 	p.restoring++
@@ -125,7 +126,7 @@ func (p *pool) renewed(s *Sandbox) bool {
 func (p *pool) put(s *Sandbox) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed != nil || p.limit.Calls > 0 && len(p.ready) >= max(p.limit.Calls, p.warm) || p.idle <= 0 && len(p.ready) >= p.warm {
+	if p.closed != nil || p.retired || p.limit.Calls > 0 && len(p.ready) >= max(p.limit.Calls, p.warm) || p.idle <= 0 && len(p.ready) >= p.warm {
 		return false
 	}
 	s.since = time.Now()
@@ -154,6 +155,16 @@ func (p *pool) expire() {
 	p.mu.Unlock()
 	for _, s := range old {
 		p.free(s)
+	}
+}
+
+// retire frees the sandboxes that are parked, and has no more parked.
+func (p *pool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	p.mu.Unlock()
+	for more := true; more; {
+		_, more = p.evict()
 	}
 }
 
