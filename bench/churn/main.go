@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -38,7 +39,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	c := churn.Changes{Functions: *functions, Size: 40, Reloads: *reloads, Swaps: *swaps, Clients: 8, Still: 50, Settle: 2 * time.Minute}
+	c := churn.Changes{Functions: *functions, Size: 40, Reloads: *reloads, Swaps: *swaps, Clients: 8, Still: min(50, 5+*reloads/4), Settle: 2 * time.Minute}
 	k := churn.Kills{Functions: *functions, Size: 60, Kills: *kills, Clients: 4, Latest: time.Second, Cache: "2MiB"}
 	if err := run(ctx, *binary, c, k, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "churn:", err)
@@ -91,7 +92,7 @@ func run(ctx context.Context, binary string, c churn.Changes, k churn.Kills, out
 // progress tells whoever waits how far it is.
 func progress(what string) { fmt.Fprintln(os.Stderr, what) }
 
-// writeChanges writes a table of the phases. The error is the first that went otherwise than it should.
+// writeChanges writes a table of the phases. The error is what went otherwise than it should.
 func writeChanges(b *strings.Builder, c churn.Changes, phases []churn.Phase) (verdict error) {
 	fmt.Fprintf(b, "\n## Changes\n\n%d functions, half of them in a folder; %d clients, half of which keep their connections.\n\n", c.Functions, c.Clients)
 	b.WriteString("| what | over | took | requests answered | connections lost | closed while idle | **failed** |\n|---|---|--:|--:|--:|--:|--:|\n")
@@ -108,12 +109,10 @@ func writeChanges(b *strings.Builder, c churn.Changes, phases []churn.Phase) (ve
 			fmt.Fprintf(b, "| %s, %s | %s | %d | %d | %d | %s | %d | %d |\n", p.Name, p.Network, [...]string{"before", "most", "after"}[i],
 				f.Goroutines, f.Descriptors, f.Mappings, report.Bytes(float64(f.Resident)), f.Loaded, f.Compiled)
 		}
-		if err := p.Verdict(); err != nil {
-			fmt.Fprintf(b, "\n**%s**\n\n", err)
-			if verdict == nil {
-				verdict = err
-			}
-		}
+		verdict = errors.Join(verdict, p.Verdict())
+	}
+	if verdict != nil {
+		fmt.Fprintf(b, "\n**%s**\n", verdict)
 	}
 	return verdict
 }

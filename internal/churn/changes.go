@@ -245,7 +245,7 @@ func (r *run) settled(ctx context.Context, before Figures) (last Figures, err er
 			still = 0
 		}
 		last = f
-		back := before != Figures{} && f.about(before)
+		back := before != Figures{} && f.about(before) && f.Resident <= before.tolerable()
 		if time.Now().After(deadline) || back || before == (Figures{}) && still >= r.changes.Still {
 			return f, nil
 		}
@@ -262,6 +262,9 @@ func (f Figures) about(g Figures) bool {
 	near := func(a, b int) bool { return max(a-b, b-a) <= slack }
 	return near(f.Goroutines, g.Goroutines) && near(f.Descriptors, g.Descriptors) && near(f.Mappings, g.Mappings)
 }
+
+// tolerable is how much memory may be resident afterwards: Go gives memory back when it sees fit.
+func (f Figures) tolerable() int64 { return f.Resident + f.Resident/4 + 32<<20 }
 
 // slack is by how much the number of goroutines, descriptors or mappings may differ between two times
 // at which a process has nothing to do.
@@ -288,9 +291,8 @@ func (p Phase) Verdict() error {
 			errs = append(errs, fmt.Errorf("%d %s, %d before", c.now, c.what, c.before))
 		}
 	}
-	// Go gives memory back when it sees fit.
-	if now, before := p.After.Resident, p.Before.Resident; now > before+before/2+32<<20 {
-		errs = append(errs, fmt.Errorf("%d MiB resident, %d MiB before", now>>20, before>>20))
+	if now := p.After.Resident; now > p.Before.tolerable() {
+		errs = append(errs, fmt.Errorf("%d MiB resident, %d MiB before", now>>20, p.Before.Resident>>20))
 	}
 	if compiled := p.After.Compiled - p.Before.Compiled; compiled != p.Swapped {
 		errs = append(errs, fmt.Errorf("%d modules were compiled, %d changed", compiled, p.Swapped))
