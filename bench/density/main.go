@@ -6,7 +6,7 @@
 //
 //	go run ./bench/density -dir /var/tmp/density          # the first run compiles them all: ten minutes and 3 GB of disk
 //	go run ./bench/density -dir /var/tmp/density          # the others take two minutes
-//	go run ./bench/density -functions 200 -go 0           # does everything still work?
+//	go run ./bench/density -functions 100 -go 0           # does everything still work?
 //	go run ./bench/density -o bench/results/density.md -docs
 //
 // What misses its target is printed in bold. With -strict that is an error; on a machine

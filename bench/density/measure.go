@@ -185,12 +185,6 @@ func (b *bench) measureFunctions(ctx context.Context, r *results) error {
 		return err
 	}
 	r.series = strings.Count(metrics, "\ngojinn_")
-	if err := b.measureThroughput(ctx, s, r); err != nil {
-		return err
-	}
-	if err := s.unloaded(ctx); err != nil {
-		return err
-	}
 	if err := b.measureCold(ctx, s, r); err != nil {
 		return err
 	}
@@ -205,9 +199,11 @@ func (b *bench) measureFunctions(ctx context.Context, r *results) error {
 		return err
 	}
 	if b.profiles != "" {
-		return s.profile(ctx, "heap?gc=1", filepath.Join(b.profiles, "after.pprof"))
+		if err := s.profile(ctx, "heap?gc=1", filepath.Join(b.profiles, "after.pprof")); err != nil {
+			return err
+		}
 	}
-	return nil
+	return b.measureThroughput(ctx, s, r)
 }
 
 // unloaded waits until no program has its code in memory.

@@ -47,7 +47,7 @@ func parseSmaps(text string) (w weight, err error) {
 
 // rest waits until a server's memory stays the same by itself and returns it.
 func (s *server) rest(ctx context.Context) (weight, error) {
-	return s.steady(ctx, time.Second, func() error { return nil })
+	return s.steady(ctx, 500*time.Millisecond, func() error { return nil })
 }
 
 // bare returns a server's memory without what its heap keeps free.
