@@ -263,6 +263,11 @@ func (d *Directory) survey() (fresh, gone []*function, err error) {
 		s.add(place{file.Path, file.Route, false})
 	}
 	d.open(s.fresh)
+	for at := range s.before {
+		if !at.blocked {
+			s.lost = append(s.lost, at)
+		}
+	}
 	for _, p := range d.unplaced(problems) {
 		s.problem(p)
 	}
@@ -278,6 +283,7 @@ func (d *Directory) survey() (fresh, gone []*function, err error) {
 type survey struct {
 	directory *Directory
 	before    map[place]*function // those that were there, and have not been found again
+	lost      []place             // of these, those whose files are none any more
 	functions []*function
 	fresh     []*function // of these, the new ones
 }
@@ -300,8 +306,8 @@ func (s *survey) add(at place) *function {
 func (s *survey) problem(p routes.Problem) {
 	served := false
 	if !errors.Is(p.Err, routes.ErrConflict) {
-		for at := range s.before {
-			if at.blocked || !at.within(p.Path) {
+		for _, at := range s.lost {
+			if s.before[at] == nil || !at.within(p.Path) {
 				continue
 			}
 			s.add(at)

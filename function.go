@@ -252,7 +252,9 @@ func (f *function) look(ctx context.Context) (changed, again bool, err error) {
 		}
 		if v := f.current.Load(); v != nil && v.digest == digest {
 			f.seen = state
-			f.failure.Store(nil)
+			if f.failure.Swap(nil) != nil {
+				f.logger.Info("module is the one that serves again", zap.String("function", f.name))
+			}
 			return false, false, nil
 		}
 		if f.refused.err != nil && f.refused.digest == digest {
