@@ -5,7 +5,7 @@
 // back after that; and is one of them slower for the others being there?
 //
 //	go run ./bench/density -dir /var/tmp/density          # the first run compiles them all: ten minutes and 3 GB of disk
-//	go run ./bench/density -dir /var/tmp/density          # the others take two minutes
+//	go run ./bench/density -dir /var/tmp/density          # the others take a few minutes
 //	go run ./bench/density -functions 100 -go 0           # does everything still work?
 //	go run ./bench/density -o bench/results/density.md -docs
 //
