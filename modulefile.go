@@ -116,6 +116,9 @@ type knownDigest struct {
 
 const maxDigests = 100_000
 
+// readBuffers hold what is being digested.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
 // of returns the digest of a module file and the state it was read in, unless that can't
 // be told from the state after something else is written to it at once.
 func (c *digestCache) of(path string) (engine.Digest, moduleState, error) {
@@ -133,8 +136,9 @@ func (c *digestCache) of(path string) (engine.Digest, moduleState, error) {
 		return engine.Digest{}, moduleState{}, err
 	}
 	defer f.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(f, rewrite.MaxModuleBytes)); err != nil {
+	hash, buffer := sha256.New(), readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buffer)
+	if _, err := io.CopyBuffer(hash, io.LimitReader(f, rewrite.MaxModuleBytes), *buffer); err != nil {
 		return engine.Digest{}, moduleState{}, err
 	}
 	state, digest := newModuleState(info), engine.Digest(hash.Sum(nil))
