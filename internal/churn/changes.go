@@ -245,7 +245,7 @@ func (r *run) settled(ctx context.Context, before Figures) (last Figures, err er
 			still = 0
 		}
 		last = f
-		back := before != Figures{} && f.about(before) && f.Resident <= before.tolerable()
+		back := before != Figures{} && f.within(before) && f.Resident <= before.tolerable()
 		if time.Now().After(deadline) || back || before == (Figures{}) && still >= r.changes.Still {
 			return f, nil
 		}
@@ -258,9 +258,11 @@ func (r *run) settled(ctx context.Context, before Figures) (last Figures, err er
 }
 
 // about tells whether f is hardly more or less than g.
-func (f Figures) about(g Figures) bool {
-	near := func(a, b int) bool { return max(a-b, b-a) <= slack }
-	return near(f.Goroutines, g.Goroutines) && near(f.Descriptors, g.Descriptors) && near(f.Mappings, g.Mappings)
+func (f Figures) about(g Figures) bool { return f.within(g) && g.within(f) }
+
+// within tells whether f is hardly more than g.
+func (f Figures) within(g Figures) bool {
+	return f.Goroutines <= g.Goroutines+slack && f.Descriptors <= g.Descriptors+slack && f.Mappings <= g.Mappings+slack
 }
 
 // tolerable is how much memory may be resident afterwards: Go gives memory back when it sees fit.
