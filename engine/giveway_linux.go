@@ -43,9 +43,10 @@ func (b *bell) giveWay() {
 		return
 	}
 	b.rung = false
-	if b.conn.Read(b.wait) != nil {
-		runtime.Gosched() // it is not pollable
-	}
+	_ = b.conn.Read(b.wait) // if it can't be waited for, giving way is what follows
+	// Who has heard the bell may have been waiting for the network until the next timer of a
+	// processor that has nothing to run. This wakes another to look after those.
+	runtime.Gosched()
 }
 
 // ring rings the bell and, the next time, has heard it.

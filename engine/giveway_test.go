@@ -101,3 +101,38 @@ func BenchmarkGiveWay(b *testing.B) {
 		bell.giveWay()
 	}
 }
+
+// TestGiveWayToTimers: timers go off in time while a goroutine gives way again and again, also those
+// of processors that have nothing to run.
+func TestGiveWayToTimers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b := newBell()
+		defer b.close()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for start := time.Now(); time.Since(start) < 200*time.Microsecond; {
+			}
+			b.giveWay()
+		}
+	}()
+	var longest time.Duration
+	for range 200 {
+		start := time.Now()
+		time.Sleep(2 * time.Millisecond)
+		longest = max(longest, time.Since(start))
+	}
+	close(stop)
+	<-ended
+	t.Logf("the longest 2 ms took %s", longest)
+	if longest > time.Second {
+		t.Errorf("2 ms took %s", longest)
+	}
+}
