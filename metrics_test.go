@@ -41,7 +41,10 @@ func TestMetrics(t *testing.T) {
 	s.do("POST", "/big", nil, strings.NewReader("x"))
 	spun := make(chan reply)
 	go func() { spun <- s.get("/spin") }()
-	eventually(t, "a sandbox runs", func() bool { return runningCalls("spin") == 1 })
+	// A call runs from when it has its turn; the code may have to be loaded then.
+	eventually(t, "a sandbox runs", func() bool {
+		return strings.Contains(scrape(), `gojinn_memory_bytes{function="spin"} 65536`) && runningCalls("spin") == 1
+	})
 	busy := scrape()
 	<-spun
 	for _, want := range []string{
