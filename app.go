@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/units"
 )
 
 func init() {
@@ -96,13 +97,13 @@ var appOptions = []appOption{
 		func(a *App, text string) error { return setText(&a.CacheDir)(text) },
 		func(a *App) error { return nil }},
 	{"memory", "<size>",
-		func(a *App, text string) error { return set(&a.Memory, parseSize)(text) },
+		func(a *App, text string) error { return set(&a.Memory, units.ParseSize)(text) },
 		func(a *App) error { return within(a.Memory, minCeiling, math.MaxInt64) }},
 	{"compilers", "<n>",
-		func(a *App, text string) error { return set(&a.Compilers, parseCount)(text) },
+		func(a *App, text string) error { return set(&a.Compilers, units.ParseCount)(text) },
 		func(a *App) error { return within(a.Compilers, 1, maxCompilers) }},
 	{"cache_size", "<size>",
-		func(a *App, text string) error { return set(&a.CacheSize, parseSize)(text) },
+		func(a *App, text string) error { return set(&a.CacheSize, units.ParseSize)(text) },
 		func(a *App) error { return within(a.CacheSize, minCacheSize, math.MaxInt64) }},
 	{"metrics", perFunction,
 		func(a *App, text string) error { return setText(&a.Metrics)(text) },

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/units"
 )
 
 // Options says how a function is run. An option that is not set is taken from
@@ -159,7 +160,7 @@ var options = []option{
 		},
 		func(o *Options) error { return checkArgs(o.Args) }},
 	{"timeout", "<duration> | off",
-		func(o *Options, args []string) error { return one(args, set(&o.Timeout, parseDuration)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Timeout, units.ParseDuration)) },
 		func(o *Options) error {
 			if o.Timeout != nil && *o.Timeout == 0 {
 				return errors.New("must be more than 0; for no limit write off")
@@ -168,7 +169,7 @@ var options = []option{
 		}},
 	later("idle_timeout", "<duration> | off", func(u *unavailable) *json.RawMessage { return &u.IdleTimeout }),
 	{"fuel", "<n> | off",
-		func(o *Options, args []string) error { return one(args, set(&o.Fuel, parseCount)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Fuel, units.ParseCount)) },
 		func(o *Options) error {
 			if o.Fuel != nil && *o.Fuel == 0 {
 				return errors.New("must be at least 1; for no limit write off")
@@ -176,13 +177,13 @@ var options = []option{
 			return nil
 		}},
 	{"memory", "<size>",
-		func(o *Options, args []string) error { return one(args, set(&o.Memory, parseSize)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Memory, units.ParseSize)) },
 		func(o *Options) error { return within(o.Memory, minMemory, maxMemory) }},
 	{"max_request", "<size> | off",
-		func(o *Options, args []string) error { return one(args, set(&o.MaxRequest, parseSize)) },
+		func(o *Options, args []string) error { return one(args, set(&o.MaxRequest, units.ParseSize)) },
 		func(o *Options) error { return nil }},
 	{"max_response", "<size> | off",
-		func(o *Options, args []string) error { return one(args, set(&o.MaxResponse, parseSize)) },
+		func(o *Options, args []string) error { return one(args, set(&o.MaxResponse, units.ParseSize)) },
 		func(o *Options) error {
 			if o.MaxResponse != nil && *o.MaxResponse == 0 {
 				return errors.New("must be at least 1; for no limit write off")
@@ -190,10 +191,10 @@ var options = []option{
 			return nil
 		}},
 	{"max_log", "<size>",
-		func(o *Options, args []string) error { return one(args, set(&o.MaxLog, parseSize)) },
+		func(o *Options, args []string) error { return one(args, set(&o.MaxLog, units.ParseSize)) },
 		func(o *Options) error { return within(o.MaxLog, 0, maxMaxLog) }},
 	{"max_files", "<n>",
-		func(o *Options, args []string) error { return one(args, set(&o.MaxFiles, parseCount)) },
+		func(o *Options, args []string) error { return one(args, set(&o.MaxFiles, units.ParseCount)) },
 		func(o *Options) error { return within(o.MaxFiles, 1, maxMaxFiles) }},
 	{"concurrency", "<n> [queue <n>] [wait <duration>]",
 		func(o *Options, args []string) (err error) {
@@ -202,13 +203,13 @@ var options = []option{
 		},
 		func(o *Options) error { return o.Concurrency.check() }},
 	{"warm", "<n>",
-		func(o *Options, args []string) error { return one(args, set(&o.Warm, parseCount)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Warm, units.ParseCount)) },
 		func(o *Options) error { return within(o.Warm, 0, maxCalls) }},
 	{"idle", "<duration>",
-		func(o *Options, args []string) error { return one(args, set(&o.Idle, parseDuration)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Idle, units.ParseDuration)) },
 		func(o *Options) error { return within(o.Idle, 0, math.MaxInt64) }},
 	{"unload", "<duration>",
-		func(o *Options, args []string) error { return one(args, set(&o.Unload, parseDuration)) },
+		func(o *Options, args []string) error { return one(args, set(&o.Unload, units.ParseDuration)) },
 		func(o *Options) error { return within(o.Unload, 0, math.MaxInt64) }},
 	{"snapshot", "auto | on | off",
 		func(o *Options, args []string) error { return one(args, setText(&o.Snapshot)) },
@@ -342,7 +343,7 @@ func parseConcurrency(args []string) (*Concurrency, error) {
 	if len(args) == 0 {
 		return nil, errArgCount
 	}
-	calls, err := parseCount(args[0])
+	calls, err := units.ParseCount(args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -359,9 +360,9 @@ func parseConcurrency(args []string) (*Concurrency, error) {
 			return nil, fmt.Errorf("%s is given twice", word)
 		}
 		if word == "queue" {
-			err = set(&c.Queue, parseCount)(rest[1])
+			err = set(&c.Queue, units.ParseCount)(rest[1])
 		} else {
-			err = set(&c.Wait, parseDuration)(rest[1])
+			err = set(&c.Wait, units.ParseDuration)(rest[1])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", word, err)

@@ -34,6 +34,7 @@ type Grants struct {
 	env    []variable
 	mounts []mount
 	made   *vfs.Tree // of mounts; nil: there are none. It is shared, and never changes
+	watch  func(Refusal)
 }
 
 type variable struct {
@@ -88,6 +89,35 @@ func (g *Grants) Mount(guestPath string, fs vfs.FS) error {
 	return err
 }
 
+// Share grants the files that merge makes at guestPath, of what is mounted there already
+// (nil: nothing) and what it knows: so several grants make one mount. merge must not change what
+// it is given, which others may use.
+func (g *Grants) Share(guestPath string, merge func(have vfs.FS) (vfs.FS, error)) error {
+	i := slices.IndexFunc(g.mounts, func(m mount) bool { return m.path == guestPath })
+	if i < 0 {
+		fs, err := merge(nil)
+		if err != nil {
+			return err
+		}
+		return g.Mount(guestPath, fs)
+	}
+	fs, err := merge(g.mounts[i].fs)
+	if err != nil {
+		return err
+	}
+	mounts := slices.Clone(g.mounts)
+	mounts[i].fs = fs
+	tree, err := treeOf(mounts)
+	if err == nil {
+		g.mounts, g.made = mounts, tree
+	}
+	return err
+}
+
+// Watch has watch called with everything that a guest asks for and is refused, as often
+// as it asks. watch must be safe for concurrent use, and quick. Only the last one given counts.
+func (g *Grants) Watch(watch func(Refusal)) { g.watch = watch }
+
 // tree is the file tree that the grants make. Functions with the same grants share it:
 // there may be very many of them.
 func (g *Grants) tree() (*vfs.Tree, error) {
@@ -115,5 +145,5 @@ func treeOf(mounts []mount) (*vfs.Tree, error) {
 
 // clone returns grants that share nothing with g but the mounted file systems.
 func (g *Grants) clone() Grants {
-	return Grants{env: append([]variable(nil), g.env...), mounts: append([]mount(nil), g.mounts...), made: g.made}
+	return Grants{env: append([]variable(nil), g.env...), mounts: append([]mount(nil), g.mounts...), made: g.made, watch: g.watch}
 }

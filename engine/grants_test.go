@@ -121,3 +121,38 @@ func TestFunctionsShareTrees(t *testing.T) {
 		}
 	}
 }
+
+// TestShare: several grants make one mount, and none changes what others were given.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	var g Grants
+	var seen []vfs.FS
+	join := func(with vfs.FS) func(vfs.FS) (vfs.FS, error) {
+		return func(have vfs.FS) (vfs.FS, error) {
+			seen = append(seen, have)
+			return with, nil
+		}
+	}
+	if err := g.Share("/net/http", join(vfs.Null)); err != nil {
+		t.Fatal(err)
+	}
+	before := g.clone()
+	if err := g.Share("/net/http", join(vfs.Random)); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 2 || seen[0] != nil || seen[1] != vfs.Null {
+		t.Errorf("merge was given %v, want nothing, then what was there", seen)
+	}
+	if g.mounts[0].fs != vfs.Random || before.mounts[0].fs != vfs.Null {
+		t.Errorf("got %v, and %v in the copy, want the second and the first", g.mounts, before.mounts)
+	}
+	if err := g.Share("/net/http", func(vfs.FS) (vfs.FS, error) { return nil, vfs.EINVAL }); err == nil {
+		t.Error("an error of merge: got none")
+	}
+	if err := g.Share("relative", join(vfs.Null)); err == nil {
+		t.Error("a relative path: got no error")
+	}
+	if err := g.Share("/dev/null", join(vfs.Null)); err == nil {
+		t.Error("a device of ours: got no error")
+	}
+}

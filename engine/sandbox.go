@@ -137,7 +137,10 @@ func (s *Sandbox) begin(ctx context.Context, now time.Time) {
 	if limit := s.function.options.Limits.Timeout; limit > 0 {
 		s.deadline = now.Add(limit)
 	}
-	s.life = &lifetime{startup: &s.startup, parent: ctx, deadline: s.deadline, closing: s.function.pool.closing}
+	s.life = &lifetime{
+		startup: &s.startup, parent: ctx, deadline: s.deadline, closing: s.function.pool.closing,
+		budget: s.function.engine.budget, watch: s.function.options.Grants.watch,
+	}
 	s.granted, s.slices, s.claim.waited = 0, 0, 0
 	if s.fuel != nil {
 		s.fuel.Set(0)

@@ -14,6 +14,8 @@ type lifetime struct {
 	parent   context.Context // the caller's
 	deadline time.Time       // zero: none
 	closing  context.Context // the function's, which may be closed under its calls; nil: never
+	budget   *Budget         // see [BudgetOf]
+	watch    func(Refusal)   // see [Refused]; nil: nobody does
 
 	mu     sync.Mutex
 	waited context.Context // what ends at all that; nil: nobody has waited
@@ -69,4 +71,12 @@ func (l *lifetime) Err() error { return l.wait().Err() }
 
 // Value implements [context.Context]. Contexts made from this one find the one
 // to wait with.
-func (l *lifetime) Value(key any) any { return l.wait().Value(key) }
+func (l *lifetime) Value(key any) any {
+	switch key.(type) {
+	case budgetKey:
+		return l.budget
+	case watchKey:
+		return l.watch
+	}
+	return l.wait().Value(key)
+}
