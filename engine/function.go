@@ -172,29 +172,18 @@ func (f *Function) await(ctx context.Context) (*executable, error) {
 		defer timer.Stop()
 		late = timer.C
 	}
-	p := f.program
-	for {
-		p.mu.Lock()
-		c, err := p.take()
-		if c != nil || err != nil {
-			p.mu.Unlock()
-			return c, err
-		}
-		l := p.load(true, true)
-		p.mu.Unlock()
+	return f.program.acquire(func(l *loading) error {
 		select {
 		case <-l.done:
-			if l.err != nil {
-				return nil, l.err
-			}
+			return l.err
 		case <-late:
-			return nil, fmt.Errorf("%w: still loading after %s", ErrLoad, f.options.Limits.Timeout)
+			return fmt.Errorf("%w: still loading after %s", ErrLoad, f.options.Limits.Timeout)
 		case <-f.pool.closing.Done():
-			return nil, errClosed
+			return errClosed
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
+			return fmt.Errorf("%w while loading the code: %w", ErrCanceled, context.Cause(ctx))
 		}
-	}
+	})
 }
 
 // resolves tells whether arguments or variables are another for every call.

@@ -46,7 +46,7 @@ func (f *Function) Parked() (parked Parked, ok bool) {
 // part that is not zero, in whole pages. All its sandboxes share them. It loads
 // the code if it has to, and is 0 if it can't.
 func (p *Program) ImageBytes() int64 {
-	c, err := p.acquire(context.Background())
+	c, err := p.acquire(until(context.Background()))
 	if err != nil {
 		return 0
 	}

@@ -143,6 +143,11 @@ func (l *loading) wait(ctx context.Context) error {
 	}
 }
 
+// until is wait as a parameter.
+func until(ctx context.Context) func(*loading) error {
+	return func(l *loading) error { return l.wait(ctx) }
+}
+
 // Precompile has the module compiled when nothing more urgent is left to be, if the code
 // cache doesn't have it. done, which may be nil, is called at the end with what
 // Prepare would return.
@@ -164,9 +169,9 @@ func (p *Program) Precompile(done func(error)) {
 	go func() { <-l.done; done(l.err) }()
 }
 
-// acquire returns the program's code, which stays loaded until it is released.
-// It waits for as long as ctx allows.
-func (p *Program) acquire(ctx context.Context) (*executable, error) {
+// acquire returns the program's code, which stays loaded until it is released. While
+// it is being loaded, wait waits for that to end, and gives up with an error.
+func (p *Program) acquire(wait func(*loading) error) (*executable, error) {
 	for {
 		p.mu.Lock()
 		c, err := p.take()
@@ -176,7 +181,7 @@ func (p *Program) acquire(ctx context.Context) (*executable, error) {
 		}
 		l := p.load(true, true)
 		p.mu.Unlock()
-		if err := l.wait(ctx); err != nil {
+		if err := wait(l); err != nil {
 			return nil, err
 		}
 	}
@@ -367,7 +372,7 @@ func (p *Program) Digest() string { return p.key.digest.String() }
 // Report tells what the module uses. It loads the code if it has to, and
 // must not be changed.
 func (p *Program) Report(ctx context.Context) (*rewrite.Report, error) {
-	c, err := p.acquire(ctx)
+	c, err := p.acquire(until(ctx))
 	if err != nil {
 		return nil, err
 	}
