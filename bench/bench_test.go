@@ -19,6 +19,7 @@ import (
 	"github.com/gojinn/gojinn/bench/report"
 	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -55,49 +56,6 @@ func TestMedianSample(t *testing.T) {
 	got := medianSample([]sample{{3, 10, 300, 7}, {1, 30, 100, 8}, {2, 20, 200, 9}})
 	if want := (sample{2, 20, 200, 8}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
-func TestMetricSum(t *testing.T) {
-	t.Parallel()
-	metrics := `# TYPE gojinn_fuel_total counter
-gojinn_fuel_total{function="json"} 5
-gojinn_fuel_total{function="loop"} 6.5e+08
-gojinn_sandboxes{function="a",state="parked"} 3
-gojinn_sandboxes{function="a",state="running"} 1
-gojinn_sandboxes{function="ab",state="running"} 9
-go_memstats_alloc_bytes_total 1.5e+06
-broken x
-`
-	for _, test := range []struct {
-		name, labels string
-		want         float64
-		ok           bool
-	}{
-		{"gojinn_fuel_total", `function="loop"`, 6.5e8, true},
-		{"gojinn_sandboxes", `function="a"`, 4, true},
-		{"go_memstats_alloc_bytes_total", "", 1.5e6, true},
-		{"gojinn_fuel_total", `function="none"`, 0, false},
-		{"gojinn_fuel", "", 0, false},
-		{"broken", "", 0, false},
-	} {
-		got, err := metricSum(metrics, test.name, test.labels)
-		if got != test.want || (err == nil) != test.ok {
-			t.Errorf("%s{%s}: got %g, %v, want %g", test.name, test.labels, got, err, test.want)
-		}
-	}
-}
-
-func TestParseSmaps(t *testing.T) {
-	t.Parallel()
-	const text = "5a0-7ff ---p 00000000 00:00 0 [rollup]\nRss:                1000 kB\nPss:                 900 kB\nPss_Dirty:           800 kB\n"
-	if rss, pss, err := parseSmaps(text); rss != 1000<<10 || pss != 900<<10 || err != nil {
-		t.Errorf("got %g, %g, %v", rss, pss, err)
-	}
-	for _, text := range []string{"", "Rss: 1 kB\n", "Rss: many kB\nPss: 1 kB\n"} {
-		if _, _, err := parseSmaps(text); err == nil {
-			t.Errorf("%q: no error", text)
-		}
 	}
 }
 
@@ -206,8 +164,8 @@ func TestDocs(t *testing.T) {
 
 func testSite() *site {
 	return &site{
-		dir: "/dir", guests: guests(), metered: &process{address: "a:1"}, off: &process{address: "b:2"},
-		plain: &process{address: "c:3"}, server: &process{address: "d:4"}, container: &process{address: "e:5"}, box: containment{name: "crate"},
+		dir: "/dir", guests: guests(), metered: &process.Process{Address: "a:1"}, off: &process.Process{Address: "b:2"},
+		plain: &process.Process{Address: "c:3"}, server: &process.Process{Address: "d:4"}, container: &process.Process{Address: "e:5"}, box: containment{name: "crate"},
 	}
 }
 
@@ -216,10 +174,10 @@ func testSite() *site {
 func TestSite(t *testing.T) {
 	t.Parallel()
 	s := testSite()
-	texts := map[*process]string{s.metered: s.caddyfile("a:1"), s.off: s.caddyfile("b:2"), s.plain: s.plainCaddyfile("c:3")}
+	texts := map[*process.Process]string{s.metered: s.caddyfile("a:1"), s.off: s.caddyfile("b:2"), s.plain: s.plainCaddyfile("c:3")}
 	for p, text := range texts {
 		if _, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil); err != nil {
-			t.Errorf("%s: %v, %v in\n%s", p.address, err, warnings, text)
+			t.Errorf("%s: %v, %v in\n%s", p.Address, err, warnings, text)
 		}
 	}
 	names := make(map[string]bool)
@@ -234,11 +192,11 @@ func TestSite(t *testing.T) {
 				served = served || strings.HasPrefix(path, proxy) && strings.Contains(texts[target.process], "handle_path "+proxy+"*")
 			}
 			if !served {
-				t.Errorf("%s: %s does not serve %s", target.name(), target.process.address, path)
+				t.Errorf("%s: %s does not serve %s", target.name(), target.process.Address, path)
 			}
 		}
 	}
-	if got := s.targets(regexp.MustCompile("^contact form: C$")); len(got) != 1 || got[0].process.url(got[0].paths[0]) != "http://a:1/contact-c" {
+	if got := s.targets(regexp.MustCompile("^contact form: C$")); len(got) != 1 || got[0].process.URL(got[0].paths[0]) != "http://a:1/contact-c" {
 		t.Errorf("got %v, want contact in C only", got)
 	}
 	for _, c := range s.crowds() {
@@ -279,7 +237,7 @@ func TestWorks(t *testing.T) {
 // A server that can't start says why.
 func TestStartServer(t *testing.T) {
 	t.Parallel()
-	_, err := startServer("it", []string{"go", "no-such-command"})
+	_, err := process.StartListening("it", []string{"go", "no-such-command"})
 	if err == nil || !strings.Contains(err.Error(), "no-such-command") {
 		t.Errorf("got %v", err)
 	}

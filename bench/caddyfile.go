@@ -72,9 +72,9 @@ func (c *config) function(name, module string, options ...string) {
 // share code.
 func (s *site) caddyfile(address string) string {
 	c := newConfig(s.dir, address, "off")
-	c.proxy("/proxy", s.server.address)
+	c.proxy("/proxy", s.server.Address)
 	if s.container != nil {
-		c.proxy("/container", s.container.address)
+		c.proxy("/container", s.container.Address)
 	}
 	for _, g := range s.guests {
 		c.function(g.name, g.file(s.dir))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // coldStarts is how often each cold start is measured.
@@ -38,7 +39,7 @@ func measureCold(ctx context.Context, s *site) (rows []coldRow, err error) {
 	}
 	for _, g := range s.guests {
 		if g.work == "echo" {
-			url := s.metered.url("/fresh/" + g.name)
+			url := s.metered.URL("/fresh/" + g.name)
 			all = append(all, cold{"a function, a sandbox made for the request, " + g.language, func() (time.Duration, error) { return ask(ctx, url, time.Now()) }})
 		}
 	}
@@ -48,7 +49,7 @@ func measureCold(ctx context.Context, s *site) (rows []coldRow, err error) {
 			progress("cold starts, %d of %d", i, coldStarts)
 		}
 		for j, c := range all {
-			client.CloseIdleConnections()
+			process.Disconnect()
 			took, err := c.once()
 			if err != nil {
 				return nil, fmt.Errorf("cold start of %s: %w", c.what, err)
@@ -66,12 +67,12 @@ func measureCold(ctx context.Context, s *site) (rows []coldRow, err error) {
 // which doesn't count.
 func coldServer(ctx context.Context, argv []string) (time.Duration, error) {
 	begin := time.Now()
-	p, err := startServer("the Go server", argv)
+	p, err := process.StartListening("the Go server", argv)
 	if err != nil {
 		return 0, err
 	}
-	defer p.stop()
-	return ask(ctx, p.url("/echo"), begin)
+	defer p.Stop()
+	return ask(ctx, p.URL("/echo"), begin)
 }
 
 // ask says how long after begin the answer had come.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // A containment is a way to start the Go server in a container. They are tried
@@ -87,12 +89,12 @@ func imageContainment(ctx context.Context, name, dir, binary string) (containmen
 
 // try starts a container and asks it once.
 func (c containment) try(ctx context.Context) error {
-	p, err := startServer("a container", c.argv)
+	p, err := process.StartListening("a container", c.argv)
 	if err != nil {
 		return err
 	}
-	defer p.stop()
-	_, _, err = post(ctx, p.url("/echo"), contactBody)
+	defer p.Stop()
+	_, _, err = post(ctx, p.URL("/echo"), contactBody)
 	return err
 }
 

@@ -125,11 +125,11 @@ func (l *loader) run(ctx context.Context, t target, conns int, duration time.Dur
 		return sample{}, 0, err
 	}
 	for attempt := 1; ; attempt++ {
-		first, err := t.process.allocated(ctx)
+		first, err := allocated(ctx, t.process)
 		if err != nil {
 			return sample{}, 0, err
 		}
-		before, err := t.process.allocated(ctx)
+		before, err := allocated(ctx, t.process)
 		if err != nil {
 			return sample{}, 0, err
 		}
@@ -137,7 +137,7 @@ func (l *loader) run(ctx context.Context, t target, conns int, duration time.Dur
 		if err != nil {
 			return sample{}, 0, err
 		}
-		after, err := t.process.allocated(ctx)
+		after, err := allocated(ctx, t.process)
 		if err != nil {
 			return sample{}, 0, err
 		}
@@ -160,7 +160,7 @@ func (l *loader) interrupted(ctx context.Context, t target, conns int, duration 
 	timed, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
 	cmd := exec.CommandContext(timed, l.wrk, "--threads", strconv.Itoa(min(conns, 2)), "--connections", strconv.Itoa(conns),
-		"--duration", "1h", "--timeout", "1m", "--script", l.script(), t.process.url(t.paths[0]))
+		"--duration", "1h", "--timeout", "1m", "--script", l.script(), t.process.URL(t.paths[0]))
 	cmd.Env = append(os.Environ(), "BENCH_BODY="+l.body(), "BENCH_PATHS="+strings.Join(t.paths, " "))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second

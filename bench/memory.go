@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // How many things are made to see what one of them takes, and how many times.
@@ -30,7 +31,7 @@ type crowd struct {
 	what          string
 	n             int
 	with, without func(*config)
-	ready         func(ctx context.Context, p *process) error
+	ready         func(ctx context.Context, p *process.Process) error
 }
 
 // measureMemory starts Caddys with and without, in turn.
@@ -40,7 +41,7 @@ func measureMemory(ctx context.Context, s *site, o options) (rows []memoryRow, n
 		for round := range min(o.rounds, memoryRounds) {
 			progress("memory of %s, round %d", c.what, round+1)
 			rss0, pss0, err := s.weigh(ctx, c.without, nil)
-			if errors.Is(err, errNoProc) {
+			if errors.Is(err, process.ErrNoProc) {
 				return nil, []string{"No memory was measured: " + err.Error() + "."}, nil
 			} else if err != nil {
 				return nil, nil, fmt.Errorf("memory without %s: %w", c.what, err)
@@ -74,7 +75,7 @@ func (s *site) crowds() (crowds []crowd) {
 			crowds = append(crowds, crowd{
 				what: "a parked sandbox, " + g.language, n: parkedSandboxes,
 				without: one(g), with: one(g, fmt.Sprintf("warm %d", parkedSandboxes)),
-				ready: func(ctx context.Context, p *process) error { return awaitSandboxes(ctx, p, g.name) },
+				ready: func(ctx context.Context, p *process.Process) error { return awaitSandboxes(ctx, p, g.name) },
 			})
 		}
 	}
@@ -83,12 +84,12 @@ func (s *site) crowds() (crowds []crowd) {
 
 // weigh starts a Caddy with a configuration and returns its memory when it has
 // come to rest.
-func (s *site) weigh(ctx context.Context, configure func(*config), ready func(context.Context, *process) error) (rss, pss float64, err error) {
-	address, err := freeAddress()
+func (s *site) weigh(ctx context.Context, configure func(*config), ready func(context.Context, *process.Process) error) (rss, pss float64, err error) {
+	address, err := process.FreeAddress()
 	if err != nil {
 		return 0, 0, err
 	}
-	admin, err := freeAddress()
+	admin, err := process.FreeAddress()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -98,7 +99,7 @@ func (s *site) weigh(ctx context.Context, configure func(*config), ready func(co
 	if err != nil {
 		return 0, 0, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	if ready != nil {
 		if err := ready(ctx, p); err != nil {
 			return 0, 0, err
@@ -109,43 +110,22 @@ func (s *site) weigh(ctx context.Context, configure func(*config), ready func(co
 
 // settle has a Caddy collect its garbage and returns its memory as soon as that
 // stays the same. A heap holds on to free memory for a while.
-func settle(ctx context.Context, p *process, admin string) (rss, pss float64, err error) {
-	const same = 4 // readings in a row
-	steady := 0
-	for range 80 {
-		// Caddy's profiles of the heap collect garbage first.
-		if status, _, err := get(ctx, "http://"+admin+"/debug/pprof/heap?gc=1"); err != nil || status != http.StatusOK {
-			return 0, 0, fmt.Errorf("collecting garbage: status %d, %w", status, err)
+func settle(ctx context.Context, p *process.Process, admin string) (rss, pss float64, err error) {
+	// Caddy's profiles of the heap collect garbage first.
+	w, err := p.Settle(ctx, 250*time.Millisecond, func() error {
+		status, _, err := get(ctx, "http://"+admin+"/debug/pprof/heap?gc=1")
+		if err != nil || status != http.StatusOK {
+			return fmt.Errorf("collecting garbage: status %d, %w", status, err)
 		}
-		now, share, err := p.resident()
-		if err != nil {
-			return 0, 0, err
-		}
-		if d := now - rss; d < now/200 && -d < now/200 {
-			steady++
-		} else {
-			steady = 0
-		}
-		if rss, pss = now, share; steady == same {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return 0, 0, ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
-	return rss, pss, nil
+		return nil
+	})
+	return w.RSS, w.PSS, err
 }
 
 // awaitSandboxes returns when all sandboxes that warm asks for are there.
-func awaitSandboxes(ctx context.Context, p *process, function string) error {
+func awaitSandboxes(ctx context.Context, p *process.Process, function string) error {
 	for range 600 {
-		text, err := p.metrics(ctx)
-		if err != nil {
-			return err
-		}
-		n, err := metricSum(text, "gojinn_sandboxes", fmt.Sprintf("function=%q", function))
+		n, err := metric(ctx, p, "gojinn_sandboxes", fmt.Sprintf("function=%q", function))
 		if err != nil {
 			return err
 		}

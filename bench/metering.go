@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // A meteringRow compares one kind of work with and without metering.
@@ -51,15 +52,15 @@ func measureMetering(ctx context.Context, s *site, o options) (rows []meteringRo
 
 // alternate calls a function of both Caddys in turn and returns the medians.
 func alternate(ctx context.Context, s *site, guest string, calls int) (metered, off time.Duration, err error) {
-	times := make(map[*process][]time.Duration)
+	times := make(map[*process.Process][]time.Duration)
 	for range calls {
-		for _, p := range []*process{s.metered, s.off} {
-			start := p.clock()
-			status, body, err := post(ctx, p.url("/"+guest), "{}")
+		for _, p := range []*process.Process{s.metered, s.off} {
+			start := clock(p)
+			status, body, err := post(ctx, p.URL("/"+guest), "{}")
 			if err != nil || status != 200 {
-				return 0, 0, fmt.Errorf("calling %s of %s: status %d, %q, %v", guest, p.name, status, body, err)
+				return 0, 0, fmt.Errorf("calling %s of %s: status %d, %q, %v", guest, p.Name, status, body, err)
 			}
-			times[p] = append(times[p], p.clock()-start)
+			times[p] = append(times[p], clock(p)-start)
 		}
 	}
 	return report.Median(times[s.metered]), report.Median(times[s.off]), nil
@@ -68,8 +69,8 @@ func alternate(ctx context.Context, s *site, guest string, calls int) (metered, 
 // clock is the processor time that the process has used, which tells more than
 // the time of day on a machine that does other things too. Where the system
 // does not tell it, it is the time of day.
-func (p *process) clock() (used time.Duration) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
+func clock(p *process.Process) (used time.Duration) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.Cmd.Process.Pid))
 	for _, path := range files {
 		text, _ := os.ReadFile(path) // its thread may have ended meanwhile
 		ran, _, _ := bytes.Cut(text, []byte(" "))

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // unmetered links a Caddy that compiles modules without metering. There is no
@@ -23,13 +25,13 @@ type site struct {
 	dir       string
 	binary    string // Caddy
 	guests    []guest
-	metered   *process
-	off       *process // without metering; nil if there is none
-	plain     *process
-	server    *process
-	container *process    // nil if there is none
-	box       containment // how the container is made
-	notes     []string    // for the report
+	metered   *process.Process
+	off       *process.Process // without metering; nil if there is none
+	plain     *process.Process
+	server    *process.Process
+	container *process.Process // nil if there is none
+	box       containment      // how the container is made
+	notes     []string         // for the report
 }
 
 // startSite builds and starts everything in dir, and asks every route once.
@@ -54,7 +56,7 @@ func startSite(ctx context.Context, dir string) (s *site, err error) {
 		return s, err
 	}
 	for _, c := range []struct {
-		p            **process
+		p            **process.Process
 		binary, name string
 		caddyfile    func(address string) string
 	}{
@@ -63,7 +65,7 @@ func startSite(ctx context.Context, dir string) (s *site, err error) {
 		{&s.plain, s.binary, "plain wazero", s.plainCaddyfile},
 	} {
 		progress("starting Caddy, %s", c.name)
-		address, err := freeAddress()
+		address, err := process.FreeAddress()
 		if err != nil {
 			return s, err
 		}
@@ -90,13 +92,13 @@ func (s *site) startServers(ctx context.Context) error {
 		return fmt.Errorf("building bench/server: %w", err)
 	}
 	var err error
-	if s.server, err = startServer("the Go server", []string{binary}); err != nil {
+	if s.server, err = process.StartListening("the Go server", []string{binary}); err != nil {
 		return err
 	}
 	box, notes := findContainment(ctx, s.dir, binary)
 	s.box, s.notes = box, append(s.notes, notes...)
 	if box.name != "" {
-		s.container, err = startServer("the Go server in "+box.name, box.argv)
+		s.container, err = process.StartListening("the Go server in "+box.name, box.argv)
 	}
 	return err
 }
@@ -117,8 +119,8 @@ func buildCaddy(ctx context.Context, dir, name, ldflags string) (binary string, 
 
 // stop ends what has been started.
 func (s *site) stop() {
-	for _, p := range []*process{s.metered, s.off, s.plain, s.server, s.container} {
-		p.stop()
+	for _, p := range []*process.Process{s.metered, s.off, s.plain, s.server, s.container} {
+		p.Stop()
 	}
 	s.box.remove()
 }
@@ -136,11 +138,11 @@ func (s *site) mixed() (names []string) {
 // A target is one row of a table: who is asked, where, for which work.
 type target struct {
 	work    work
-	label   string   // what answers, for humans
-	process *process // the Caddy in front
-	paths   []string // asked in turn
-	proxy   bool     // what the others with this work are compared with
-	alone   bool     // Caddy alone: does none of the work
+	label   string           // what answers, for humans
+	process *process.Process // the Caddy in front
+	paths   []string         // asked in turn
+	proxy   bool             // what the others with this work are compared with
+	alone   bool             // Caddy alone: does none of the work
 }
 
 // name is what -only is matched with, and unique.
@@ -172,7 +174,7 @@ func (s *site) targets(only *regexp.Regexp) (targets []target) {
 // functionTargets are the rows of one guest with one work: all kinds of them
 // with the small echo, else the default, for not every figure is worth its time.
 func (s *site) functionTargets(w work, g guest) (targets []target) {
-	add := func(what string, p *process, path string) {
+	add := func(what string, p *process.Process, path string) {
 		targets = append(targets, target{work: w, label: g.language + what, process: p, paths: []string{path + g.name}})
 	}
 	add("", s.metered, "/")
@@ -217,7 +219,7 @@ func (s *site) mixedTargets(w work) []target {
 // probe checks that a target answers what it should.
 func (t target) probe(ctx context.Context) error {
 	for _, path := range t.paths {
-		status, answer, err := post(ctx, t.process.url(path), t.work.body)
+		status, answer, err := post(ctx, t.process.URL(path), t.work.body)
 		if err != nil {
 			return fmt.Errorf("asking %s: %w", t.name(), err)
 		}
@@ -251,7 +253,7 @@ func (s *site) checkMetering(ctx context.Context) error {
 		return fmt.Errorf("a loop of %d turns used %g fuel, metered", loopTurns, metered)
 	}
 	if off >= loopTurns {
-		s.off.stop()
+		s.off.Stop()
 		s.off = nil
 		s.notes = append(s.notes, "Nothing was measured without metering: this tree can't be built so (-ldflags '"+unmetered+"').")
 	}
@@ -259,31 +261,27 @@ func (s *site) checkMetering(ctx context.Context) error {
 }
 
 // loopFuel calls the function loop once and returns the fuel it has used.
-func loopFuel(ctx context.Context, p *process) (float64, error) {
-	if status, body, err := post(ctx, p.url("/loop"), "{}"); err != nil || status != http.StatusOK {
-		return 0, fmt.Errorf("calling loop of %s: status %d, %q, %v", p.name, status, body, err)
+func loopFuel(ctx context.Context, p *process.Process) (float64, error) {
+	if status, body, err := post(ctx, p.URL("/loop"), "{}"); err != nil || status != http.StatusOK {
+		return 0, fmt.Errorf("calling loop of %s: status %d, %q, %v", p.Name, status, body, err)
 	}
-	text, err := p.metrics(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return metricSum(text, "gojinn_fuel_total", `function="loop"`)
+	return metric(ctx, p, "gojinn_fuel_total", `function="loop"`)
 }
 
 // memory says how much memory the servers have held at most, where the system
 // tells.
 func (s *site) memory() (notes []string) {
-	for _, p := range []*process{s.metered, s.off, s.plain, s.server} {
+	for _, p := range []*process.Process{s.metered, s.off, s.plain, s.server} {
 		if p == nil {
 			continue
 		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(status)) {
 			if peak, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-				notes = append(notes, fmt.Sprintf("Peak resident memory of %s: %s.", p.name, strings.TrimSpace(peak)))
+				notes = append(notes, fmt.Sprintf("Peak resident memory of %s: %s.", p.Name, strings.TrimSpace(peak)))
 			}
 		}
 	}

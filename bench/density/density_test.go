@@ -13,6 +13,7 @@ import (
 
 	"github.com/gojinn/gojinn/bench/report"
 	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/process"
 	"github.com/gojinn/gojinn/internal/wasmtest"
 )
 
@@ -103,35 +104,6 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func TestGauge(t *testing.T) {
-	t.Parallel()
-	const metrics = "# TYPE gojinn_programs gauge\ngojinn_programs{state=\"loaded\"} 12\ngojinn_programs{state=\"unloaded\"} 1e+04\n"
-	if got, err := gauge(metrics, `gojinn_programs{state="unloaded"}`); err != nil || got != 10_000 {
-		t.Errorf("got %g, %v, want 10000", got, err)
-	}
-	if got, err := gauge(metrics, `gojinn_programs{state="lost"}`); err == nil {
-		t.Errorf("got %g, want an error", got)
-	}
-}
-
-func TestParseSmaps(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name, text string
-		want       weight
-		ok         bool
-	}{
-		{"as Linux has it", "00400000-7ffe [rollup]\nRss:    2000 kB\nPss:    1500 kB\nPss_Dirty: 3 kB\n", weight{2000 * 1024, 1500 * 1024}, true},
-		{"without a share", "Rss: 2000 kB\n", weight{}, false},
-		{"no number", "Rss: many kB\nPss: 1 kB\n", weight{}, false},
-		{"nothing", "", weight{}, false},
-	} {
-		if got, err := parseSmaps(test.text); got != test.want || (err == nil) != test.ok {
-			t.Errorf("%s: got %v, %v, want %v", test.name, got, err, test.want)
-		}
-	}
-}
-
 func TestQuantile(t *testing.T) {
 	t.Parallel()
 	var values []float64
@@ -163,15 +135,15 @@ func someResults(bad bool) *results {
 		machine: report.Machine{CPU: "A Processor", Cores: 2, System: "linux/amd64, go1.26.8"},
 		options: options{functions: 10_000, inGo: 100}, bytes: 650e6, notes: []string{"A note."},
 		startAlone: report.SpreadOf([]float64{0.1}), start: report.SpreadOf([]float64{2, 2.5, 2.25}),
-		alone: memory{weight{62e6, 61e6}, weight{60e6, 59e6}}, idle: memory{weight{150e6, 149e6}, weight{120e6, 119e6}},
-		peak: memory{asIs: weight{800e6, 799e6}}, after: memory{weight{300e6, 299e6}, weight{130e6, 129e6}},
-		container: weight{9.6e6, 1.7e6}, series: 67, mostLoaded: 4321, allAnswered: 30 * time.Second,
+		alone: memory{process.Weight{RSS: 62e6, PSS: 61e6}, process.Weight{RSS: 60e6, PSS: 59e6}}, idle: memory{process.Weight{RSS: 150e6, PSS: 149e6}, process.Weight{RSS: 120e6, PSS: 119e6}},
+		peak: memory{asIs: process.Weight{RSS: 800e6, PSS: 799e6}}, after: memory{process.Weight{RSS: 300e6, PSS: 299e6}, process.Weight{RSS: 130e6, PSS: 129e6}},
+		container: process.Weight{RSS: 9.6e6, PSS: 1.7e6}, series: 67, mostLoaded: 4321, allAnswered: 30 * time.Second,
 		cold:    map[string][]float64{"C": {0.001, 0.002, 0.003}, "Go": {0.02}},
 		rateOne: report.SpreadOf([]float64{20_000}), rateMany: report.SpreadOf([]float64{19_000}), rateRatio: report.SpreadOf([]float64{0.95}),
 	}
 	if bad {
 		r.start, r.rateRatio = report.SpreadOf([]float64{7}), report.SpreadOf([]float64{0.5})
-		r.idle.bare, r.after.bare = weight{200e6, 200e6}, weight{230e6, 230e6}
+		r.idle.bare, r.after.bare = process.Weight{RSS: 200e6, PSS: 200e6}, process.Weight{RSS: 230e6, PSS: 230e6}
 	}
 	return r
 }

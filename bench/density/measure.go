@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // fill has all functions compiled that the code cache lacks: each answers once.
@@ -29,7 +29,7 @@ func (b *bench) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	var next atomic.Int64
 	var all sync.WaitGroup
 	errs := make([]error, runtime.NumCPU())
@@ -99,7 +99,7 @@ func (b *bench) measureAlone(ctx context.Context, r *results) error {
 				r.alone.bare, err = s.bare(ctx)
 			}
 		}
-		s.stop()
+		s.Stop()
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (b *bench) measureStarts(ctx context.Context, r *results) error {
 		}
 		starts = append(starts, time.Since(s.started).Seconds())
 		progress("start %d of %d: %.2f s", round+1, b.rounds, starts[round])
-		s.stop()
+		s.Stop()
 	}
 	r.start = report.SpreadOf(starts)
 	if b.profiles == "" {
@@ -136,7 +136,7 @@ func (b *bench) profileStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	for ctx.Err() == nil { // the admin endpoint is there before the functions are
 		if err = s.profile(ctx, "profile?seconds=5", filepath.Join(b.profiles, "start.pprof")); err == nil {
 			break
@@ -154,14 +154,14 @@ func (b *bench) profileStart(ctx context.Context) error {
 
 // profile writes one of Go's profiles of the server to a file.
 func (s *server) profile(ctx context.Context, what, file string) error {
-	status, _, text, err := s.ask(ctx, http.MethodGet, s.admin, "/debug/pprof/"+what, "")
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("profiling: status %d", status)
+	a, err := process.Ask(ctx, http.MethodGet, "http://"+s.admin+"/debug/pprof/"+what, "")
+	if err == nil && a.Status != http.StatusOK {
+		err = fmt.Errorf("profiling: status %d", a.Status)
 	}
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, []byte(text), 0o644)
+	return os.WriteFile(file, []byte(a.Body), 0o644)
 }
 
 // measureFunctions does what needs a Caddy with all functions.
@@ -170,7 +170,7 @@ func (b *bench) measureFunctions(ctx context.Context, r *results) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	if err := s.unloaded(ctx); err != nil { // the one that has answered
 		return err
 	}
@@ -180,7 +180,7 @@ func (b *bench) measureFunctions(ctx context.Context, r *results) error {
 	if r.idle.bare, err = s.bare(ctx); err != nil {
 		return err
 	}
-	metrics, err := s.metrics(ctx)
+	metrics, err := s.Metrics(ctx)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (b *bench) measureThroughput(ctx context.Context, many *server, r *results)
 	if err != nil {
 		return err
 	}
-	defer one.stop()
+	defer one.Stop()
 	var alone, among, ratios []float64
 	for round := range b.rounds + 1 {
 		var rates [2]float64
@@ -282,7 +282,7 @@ var wrkRate = regexp.MustCompile(`(?m)^Requests/sec:\s+(\S+)$`)
 // answers came per second.
 func (b *bench) load(ctx context.Context, s *server) (float64, error) {
 	out, err := exec.CommandContext(ctx, b.wrk, "--threads", "1", "--connections", "16",
-		"--duration", strconv.Itoa(int(b.duration.Seconds()))+"s", "http://"+s.address+b.hot().path()).CombinedOutput()
+		"--duration", strconv.Itoa(int(b.duration.Seconds()))+"s", s.URL(b.hot().path())).CombinedOutput()
 	match := wrkRate.FindSubmatch(out)
 	if err != nil || match == nil || bytes.Contains(out, []byte("Non-2xx")) || bytes.Contains(out, []byte("Socket errors")) {
 		return 0, fmt.Errorf("wrk: %w: %s", err, out)
@@ -308,44 +308,33 @@ func (b *bench) measureContainer(ctx context.Context, r *results) error {
 		r.notes = append(r.notes, "bubblewrap is not installed: the containers are bare processes.")
 		argv = []string{binary}
 	}
-	var total weight
-	var running []*exec.Cmd
+	var total process.Weight
+	var running []*process.Process
 	defer func() {
-		for _, cmd := range running {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait() // it has been killed
+		for _, p := range running {
+			p.Kill()
 		}
 	}()
 	for range containers {
-		cmd := exec.Command(argv[0], argv[1:]...)
-		stdout, err := cmd.StdoutPipe()
+		p, err := process.StartListening("a container", argv)
 		if err != nil {
 			return err
 		}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		running = append(running, cmd)
-		address := make([]byte, 64)
-		n, err := io.ReadAtLeast(stdout, address, 1) // it tells where it listens in one write
-		if err != nil {
-			return fmt.Errorf("a container does not serve: %w", err)
-		}
-		server := &server{address: strings.TrimSpace(string(address[:n]))}
-		if _, _, _, err := server.ask(ctx, http.MethodPost, server.address, "/echo", "{}"); err != nil {
+		running = append(running, p)
+		if _, err := process.Ask(ctx, http.MethodPost, p.URL("/echo"), "{}"); err != nil {
 			return fmt.Errorf("asking a container: %w", err)
 		}
 	}
-	for _, cmd := range running {
-		for _, pid := range descendants(cmd.Process.Pid) {
-			w, err := weightOf(pid)
+	for _, p := range running {
+		for _, pid := range descendants(p.Cmd.Process.Pid) {
+			w, err := process.WeightOf(pid)
 			if err != nil {
 				return err
 			}
-			total.rss, total.pss = total.rss+w.rss, total.pss+w.pss
+			total.RSS, total.PSS = total.RSS+w.RSS, total.PSS+w.PSS
 		}
 	}
-	r.container = weight{total.rss / containers, total.pss / containers}
+	r.container = process.Weight{RSS: total.RSS / containers, PSS: total.PSS / containers}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gojinn/gojinn/bench/report"
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // The targets for 10,000 functions. A smaller run has the same.
@@ -21,7 +22,7 @@ const (
 )
 
 // memory is a server's, as it is, and without what its heap keeps free.
-type memory struct{ asIs, bare weight }
+type memory struct{ asIs, bare process.Weight }
 
 // results are what one run found.
 type results struct {
@@ -33,7 +34,7 @@ type results struct {
 	startAlone, start report.Spread // seconds
 	alone, idle       memory
 	peak, after       memory // bare is not known of the peak
-	container         weight
+	container         process.Weight
 	series            int // of metrics
 	cold              map[string][]float64
 	allAnswered       time.Duration
@@ -82,18 +83,18 @@ func (r *results) memoryTable(b *strings.Builder, heading, pictures string) {
 	b.WriteString("| Caddy's memory | resident | share | resident, free heap given back | share | more than alone | target |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	row := func(what string, m memory, more, goal string) {
 		bare := []string{"", ""}
-		if m.bare.rss > 0 {
-			bare = []string{report.Bytes(m.bare.rss), report.Bytes(m.bare.pss)}
+		if m.bare.RSS > 0 {
+			bare = []string{report.Bytes(m.bare.RSS), report.Bytes(m.bare.PSS)}
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", what, report.Bytes(m.asIs.rss), report.Bytes(m.asIs.pss), bare[0], bare[1], more, goal)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", what, report.Bytes(m.asIs.RSS), report.Bytes(m.asIs.PSS), bare[0], bare[1], more, goal)
 	}
-	more, left := r.idle.bare.more(r.alone.bare).rss, r.after.bare.more(r.idle.bare).rss
+	more, left := r.idle.bare.More(r.alone.bare).RSS, r.after.bare.More(r.idle.bare).RSS
 	row("alone", r.alone, "", "")
 	row("started, nothing called", r.idle, target(report.Bytes(more), more <= maxIdle), "at most "+report.Bytes(maxIdle))
-	row(fmt.Sprintf("at most, while all are called once; %.0f were loaded then", r.mostLoaded), r.peak, report.Bytes(r.peak.asIs.more(r.alone.asIs).rss), "")
-	row("all unloaded again", r.after, target(report.Bytes(r.after.bare.more(r.alone.bare).rss), left <= maxLeft), "at most "+report.Bytes(maxLeft)+" more than before")
+	row(fmt.Sprintf("at most, while all are called once; %.0f were loaded then", r.mostLoaded), r.peak, report.Bytes(r.peak.asIs.More(r.alone.asIs).RSS), "")
+	row("all unloaded again", r.after, target(report.Bytes(r.after.bare.More(r.alone.bare).RSS), left <= maxLeft), "at most "+report.Bytes(maxLeft)+" more than before")
 	fmt.Fprintf(b, "\nOne container with a Go server that does the same work has %s resident, %s as its share of %d: %s of them would have %s.\n",
-		report.Bytes(r.container.rss), report.Bytes(r.container.pss), containers, thousands(r.functions), report.Bytes(r.container.pss*float64(r.functions)))
+		report.Bytes(r.container.RSS), report.Bytes(r.container.PSS), containers, thousands(r.functions), report.Bytes(r.container.PSS*float64(r.functions)))
 }
 
 func (r *results) coldTable(b *strings.Builder, heading string) {
@@ -113,16 +114,16 @@ func (r *results) chart() report.Chart {
 		Title:  fmt.Sprintf("Resident memory of Caddy with %s functions", thousands(r.functions)),
 		Unit:   "MB, free heap given back but at the peak; the line is the target",
 		Series: []string{"resident"},
-		Mark:   (r.alone.bare.rss + maxIdle) / 1e6,
+		Mark:   (r.alone.bare.RSS + maxIdle) / 1e6,
 	}
 	for _, row := range []struct {
 		name string
-		w    weight
+		w    process.Weight
 	}{
 		{"Caddy alone", r.alone.bare}, {"started, nothing called", r.idle.bare},
 		{"at most, all called once", r.peak.asIs}, {"all unloaded again", r.after.bare},
 	} {
-		c.Rows = append(c.Rows, report.Row{Name: row.name, Values: []report.Spread{report.SpreadOf([]float64{row.w.rss / 1e6})}})
+		c.Rows = append(c.Rows, report.Row{Name: row.name, Values: []report.Spread{report.SpreadOf([]float64{row.w.RSS / 1e6})}})
 	}
 	return c
 }

@@ -107,7 +107,7 @@ func (r *run) run(ctx context.Context, binary Binary, functions int) (err error)
 	if r.server, err = start(binary, r.dir, r.config(0)); err != nil {
 		return err
 	}
-	defer r.server.kill()
+	defer r.server.Kill()
 	if err := r.server.await(ctx, r.network); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *server) figures(ctx context.Context, client *http.Client) (f Figures, e
 		return f, fmt.Errorf("reading the metrics: %w", err)
 	}
 	f.Goroutines, f.Loaded = metric(text, "go_goroutines"), metric(text, "gojinn_compile_duration_seconds_count")
-	proc := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
+	proc := fmt.Sprintf("/proc/%d/", s.Cmd.Process.Pid)
 	if open, err := os.ReadDir(proc + "fd"); err == nil {
 		f.Descriptors = len(open)
 	}

@@ -107,11 +107,11 @@ func (l *life) live(ctx context.Context, binary Binary, dir string, k Kills) err
 	if err != nil {
 		return err
 	}
-	defer s.kill()
+	defer s.Kill()
 	if l.early {
 		select {
 		case <-time.After(l.after):
-		case <-s.exited:
+		case <-s.Exited():
 			return fmt.Errorf("the server has ended: %s", &s.log)
 		}
 		return l.end(s)
@@ -137,7 +137,7 @@ func (l *life) live(ctx context.Context, binary Binary, dir string, k Kills) err
 
 // end kills the process, if use has not, and looks at what it has logged.
 func (l *life) end(s *server) error {
-	s.kill()
+	s.Kill()
 	errors, panics, damaged := s.log.counts()
 	l.noticed = damaged
 	if errors > 0 || panics > 0 {
@@ -184,7 +184,7 @@ func (l *life) use(ctx context.Context, s *server, k Kills) {
 				if err != nil {
 					// The process may be about to end: that is known soon.
 					select {
-					case <-s.exited:
+					case <-s.Exited():
 						return
 					case <-time.After(5 * time.Second):
 					}
@@ -214,14 +214,14 @@ func (l *life) use(ctx context.Context, s *server, k Kills) {
 		})
 	}
 	time.Sleep(l.after)
-	s.kill()
+	s.Kill()
 	cancel()
 	all.Wait()
 }
 
 func hasEnded(s *server) bool {
 	select {
-	case <-s.exited:
+	case <-s.Exited():
 		return true
 	default:
 		return false

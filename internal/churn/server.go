@@ -13,13 +13,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/gojinn/gojinn/internal/process"
 )
 
 // Binary is a Caddy that has the handlers: what runs, and variables of its
@@ -32,11 +31,10 @@ type Binary struct {
 // server is a running process. It is asked over a Unix socket or, if it has one,
 // over a port.
 type server struct {
-	dir    string
-	cmd    *exec.Cmd
-	log    tail
-	exited chan struct{}
-	admin  *http.Client
+	*process.Process
+	dir   string
+	log   tail
+	admin *http.Client
 }
 
 // network is how clients reach the server.
@@ -60,64 +58,41 @@ func (n network) client(keep bool) *http.Client {
 
 // start starts a server whose files are in dir.
 func start(binary Binary, dir, config string) (*server, error) {
-	file := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	cmd, err := process.Caddy(binary.Path, dir, "server", config, binary.Env...)
+	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir, exited: make(chan struct{}), admin: network{"unix", filepath.Join(dir, "admin")}.client(false)}
-	s.cmd = exec.Command(binary.Path, "run", "--adapter", "caddyfile", "--config", file)
-	s.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	s.cmd.Env = append(s.cmd.Env, binary.Env...)
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", binary.Path, err)
-	}
-	go func() {
-		defer close(s.exited)
-		_ = s.cmd.Wait() // it is told by its log
-	}()
-	return s, nil
+	s := &server{dir: dir, admin: network{"unix", filepath.Join(dir, "admin")}.client(false)}
+	cmd.Stderr = &s.log
+	s.Process, err = process.Start(binary.Path, cmd)
+	return s, err
 }
 
 // await waits until the server answers on a network.
 func (s *server) await(ctx context.Context, n network) error {
-	for deadline := time.Now().Add(time.Minute); ; {
+	err := s.Await(ctx, time.Minute, func() bool {
 		conn, err := net.Dial(n.name, n.address)
-		if err == nil {
-			return conn.Close()
+		if err != nil {
+			return false
 		}
-		select {
-		case <-s.exited:
-			return fmt.Errorf("the server has ended: %s", &s.log)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the server does not start: %w: %s", err, &s.log)
-		}
+		_ = conn.Close() // nothing was asked
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, &s.log)
 	}
-}
-
-// kill ends the process with SIGKILL.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill() // it has ended if that fails
-	<-s.exited
+	return nil
 }
 
 // stop ends the process as an operator does.
 func (s *server) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it has ended if that fails
-	select {
-	case <-s.exited:
-		if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-			return fmt.Errorf("the server ended with code %d: %s", code, &s.log)
-		}
-		return nil
-	case <-time.After(time.Minute):
-		s.kill()
+	if !s.Stop() {
 		return errors.New("the server did not end")
 	}
+	if code := s.Cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("the server ended with code %d: %s", code, &s.log)
+	}
+	return nil
 }
 
 // reload has the server run another configuration. Caddy replaces the listener of its
