@@ -13,16 +13,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"regexp"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,34 +58,12 @@ func main() {
 	}
 }
 
-// printReport measures in processes of their own: GOMAXPROCS is best set
-// before a program starts.
+// printReport measures in processes of their own.
 func printReport(ctx context.Context, only string, rounds int, duration time.Duration, out string, strict bool) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "# %s\n\nMedians of %d rounds of %s each; bounds: %.0f %% of the calls, 99 in 100 within %s more.\n",
-		report.ThisMachine(), rounds, duration, 100*minShare, maxDelay)
-	for _, procs := range slices.Compact([]int{runtime.NumCPU(), 1}) {
-		cmd := exec.CommandContext(ctx, self, "-child", "-only", only, "-rounds", strconv.Itoa(rounds), "-duration", duration.String())
-		cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
-		cmd.Stderr = os.Stderr
-		table, err := cmd.Output()
-		if err != nil {
-			return fmt.Errorf("measuring with GOMAXPROCS=%d: %w", procs, err)
-		}
-		fmt.Fprintf(&text, "\n## GOMAXPROCS=%d\n\n%s", procs, table)
-	}
-	fmt.Print(text.String())
-	if err := report.Record(out, "fairness", text.String()); err != nil {
-		return err
-	}
-	if strict && strings.Contains(text.String(), "**") {
-		return fmt.Errorf("a bound was missed")
-	}
-	return nil
+	head := fmt.Sprintf("Medians of %d rounds of %s each; bounds: %.0f %% of the calls, 99 in 100 within %s more.",
+		rounds, duration, 100*minShare, maxDelay)
+	return report.Children(ctx, "fairness", head, out, strict,
+		"-child", "-only", only, "-rounds", strconv.Itoa(rounds), "-duration", duration.String())
 }
 
 // printTable measures every small function beside every greedy one, a row for each.

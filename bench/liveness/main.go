@@ -14,16 +14,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -61,34 +56,12 @@ func main() {
 	}
 }
 
-// printReport measures in processes of their own: GOMAXPROCS is best set
-// before a program starts.
+// printReport measures in processes of their own.
 func printReport(ctx context.Context, timeout, duration time.Duration, out string, strict bool) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "# %s\n\nEvery call has a deadline of %s; bounds: collector %s, overshoot %s.\n",
-		report.ThisMachine(), timeout, maxPause, maxOvershoot)
-	for _, procs := range slices.Compact([]int{runtime.NumCPU(), 1}) {
-		cmd := exec.CommandContext(ctx, self, "-child", "-timeout", timeout.String(), "-duration", duration.String())
-		cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
-		cmd.Stderr = os.Stderr
-		table, err := cmd.Output()
-		if err != nil {
-			return fmt.Errorf("measuring with GOMAXPROCS=%d: %w", procs, err)
-		}
-		fmt.Fprintf(&text, "\n## GOMAXPROCS=%d\n\n%s", procs, table)
-	}
-	fmt.Print(text.String())
-	if err := report.Record(out, "liveness", text.String()); err != nil {
-		return err
-	}
-	if strict && strings.Contains(text.String(), "**") {
-		return fmt.Errorf("a bound was exceeded")
-	}
-	return nil
+	head := fmt.Sprintf("Every call has a deadline of %s; bounds: collector %s, overshoot %s.",
+		timeout, maxPause, maxOvershoot)
+	return report.Children(ctx, "liveness", head, out, strict,
+		"-child", "-timeout", timeout.String(), "-duration", duration.String())
 }
 
 // printTable measures all guests and prints a row for each.
