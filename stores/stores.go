@@ -6,6 +6,7 @@ package stores
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -20,8 +21,9 @@ const DefaultName = "default"
 var (
 	// ErrNotFound: there is no such key.
 	ErrNotFound = errors.New("no such key")
-	// ErrFull: a new key would be one more than the namespace may have.
-	ErrFull = errors.New("the namespace has as many keys as it may have")
+	// ErrFull: there is no room: a new key would be one more than the namespace may have, or
+	// the value would be more than the store as a whole may keep.
+	ErrFull = errors.New("the namespace or the store is full")
 	// ErrTooLarge: the value is larger than the store can keep.
 	ErrTooLarge = errors.New("the value is larger than the store can keep")
 )
@@ -35,7 +37,47 @@ type Namespace struct {
 // MaxKey is the longest key in bytes. Keys are any bytes, at least one.
 const MaxKey = 255
 
-// Item is a value and what the store knows of it.
+// maxName is the longest name of a namespace in bytes.
+const maxName = 100
+
+// CheckNamespace refuses what can't be the name of a namespace.
+func CheckNamespace(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the namespace has no name")
+	case len(name) > maxName:
+		return fmt.Errorf("the namespace %.20q… has a name of more than %d bytes", name, maxName)
+	case name[0] == '.':
+		return fmt.Errorf("the namespace %q begins with a dot", name)
+	}
+	for _, c := range []byte(name) {
+		if !isNameByte(c) {
+			return fmt.Errorf("the namespace %q holds something else than letters, digits, '-', '_' and '.'", name)
+		}
+	}
+	return nil
+}
+
+func isNameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+}
+
+// Check refuses what no operation can be done with: a namespace or a key that can't be one,
+// and a context that is over. Every operation of a store begins with it.
+func Check(ctx context.Context, ns Namespace, keys ...string) error {
+	for _, key := range keys {
+		if key == "" || len(key) > MaxKey {
+			return fmt.Errorf("a key of %d bytes; it has 1 to %d", len(key), MaxKey)
+		}
+	}
+	if err := CheckNamespace(ns.Name); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// Item is a value and what the store knows of it. A value that has been given to a store, or
+// has come from one, is shared: nobody changes its bytes.
 type Item struct {
 	Value []byte
 	// Version grows with every change of the key, within a store and also after it
@@ -67,9 +109,16 @@ type Query struct {
 
 // Store keeps namespaces of key-value pairs. Every change is atomic, and seen by whoever reads
 // after it has returned; it is then as durable as the store can make it. An item that has
-// expired is not there any more, as far as anybody can see. Safe for concurrent use.
+// expired is not there any more, as far as anybody can see: neither does it count as one of
+// the keys a namespace has. Safe for concurrent use.
+//
 // Operations take no longer than their context; one that is cut off may or may not have
-// been done.
+// been done, and returns an error that wraps the context's. Nothing is opened before the first
+// operation. A store that is a [caddy.CleanerUpper] works after its Cleanup too, for the
+// calls that outlive the configuration.
+//
+// A store that can't be opened says so in each operation's error, and tries again with growing
+// pauses, not with each operation.
 type Store interface {
 	// Get returns the item of a key, or ErrNotFound.
 	Get(ctx context.Context, ns Namespace, key string) (Item, error)
@@ -84,6 +133,12 @@ type Store interface {
 	Rename(ctx context.Context, ns Namespace, from, to string) error
 	// List returns keys in the order of their bytes. Fewer than the limit means there are no more.
 	List(ctx context.Context, ns Namespace, q Query) ([]Entry, error)
+}
+
+// Named is a Store that asks for the name that the configuration gives it. SetName is called
+// once, after Provision and before the first operation.
+type Named interface {
+	SetName(name string)
 }
 
 // Registry is where stores are found by their name in the configuration: the app gojinn.

@@ -35,7 +35,7 @@ var rules = map[string][]string{
 	},
 	"stores":               {},
 	"stores/bolt":          {module + "/stores", "github.com/caddyserver/caddy", "go.etcd.io/bbolt", "go.uber.org/zap"},
-	"stores/memory":        {module + "/stores", "github.com/caddyserver/caddy"},
+	"stores/memory":        {module + "/stores", module + "/internal/units", "github.com/caddyserver/caddy"},
 	"stores/nats":          {module + "/stores", "github.com/caddyserver/caddy", "github.com/nats-io/", "go.uber.org/zap"},
 	"internal/egress":      {"golang.org/x/"},
 	"internal/exchange":    {module + "/engine"},
