@@ -4,4 +4,5 @@ package gojinn
 import (
 	_ "github.com/gojinn/gojinn/capability/dir"
 	_ "github.com/gojinn/gojinn/capability/env"
+	_ "github.com/gojinn/gojinn/capability/tmp"
 )
