@@ -4,5 +4,7 @@ package gojinn
 import (
 	_ "github.com/gojinn/gojinn/capability/dir"
 	_ "github.com/gojinn/gojinn/capability/env"
+	_ "github.com/gojinn/gojinn/capability/tcp"
+	_ "github.com/gojinn/gojinn/capability/tls"
 	_ "github.com/gojinn/gojinn/capability/tmp"
 )
