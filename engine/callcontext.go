@@ -16,6 +16,14 @@ type Refusal struct {
 	How string
 }
 
+// RefusedPath is the kind of a refused guest path, and RefusedRead and RefusedWrite are how it can
+// have been asked for.
+const (
+	RefusedPath  = "path"
+	RefusedRead  = "ro"
+	RefusedWrite = "rw"
+)
+
 // Refused tells who watches the call of ctx, see [Grants.Watch], that its guest was refused
 // something. Without one it does nothing.
 func Refused(ctx context.Context, r Refusal) {

@@ -118,6 +118,9 @@ func (g *Grants) Share(guestPath string, merge func(have vfs.FS) (vfs.FS, error)
 // as it asks. watch must be safe for concurrent use, and quick. Only the last one given counts.
 func (g *Grants) Watch(watch func(Refusal)) { g.watch = watch }
 
+// Watched tells whether anybody is told what is refused.
+func (g *Grants) Watched() bool { return g.watch != nil }
+
 // tree is the file tree that the grants make. Functions with the same grants share it:
 // there may be very many of them.
 func (g *Grants) tree() (*vfs.Tree, error) {

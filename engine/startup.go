@@ -102,6 +102,18 @@ func (p *process) readInput() {
 func (p *process) look(tree *vfs.Tree) {
 	p.view = tree.View()
 	p.view.BeforeMount = p.beforeMount
+	if p.watch != nil {
+		p.view.Refused = p.refused
+	}
+}
+
+// refused tells who watches that the file tree has no such path, or none that can be changed.
+func (p *process) refused(guestPath string, change bool) {
+	how := RefusedRead
+	if change {
+		how = RefusedWrite
+	}
+	p.watch(Refusal{Kind: RefusedPath, What: guestPath, How: how})
 }
 
 // pristine tells whether the descriptors are those the process began with.

@@ -27,6 +27,7 @@ type process struct {
 	std       [standardDescriptors]descriptor
 	out, log  output
 	view      *vfs.View
+	watch     func(Refusal) // nil: nobody does
 
 	startup startup
 	early   []byte // written to standard error before there was a call
@@ -58,7 +59,7 @@ type supervisor interface {
 // starts before there is a call.
 func (p *process) boot(s *Sandbox, ahead bool) {
 	f := s.function
-	p.sandbox = s
+	p.sandbox, p.watch = s, f.options.Grants.watch
 	p.args, p.env = f.args, f.env
 	if f.resolves {
 		p.args, p.env = f.options.strings(s.ctx)

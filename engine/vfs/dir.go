@@ -17,8 +17,9 @@ import (
 // another (EXDEV).
 type Dir struct {
 	view  *View
-	place place // where it is; without names
-	owned bool  // place.base is this Dir's to close
+	path  string // as the guest wrote it, absolute; only kept if the view tells what is refused
+	place place  // where it is; without names
+	owned bool   // place.base is this Dir's to close
 }
 
 // Stat describes the directory.
@@ -58,6 +59,11 @@ func (d *Dir) SetTimes(ctx context.Context, accessed, modified time.Time) error 
 
 // Open opens path. What is a directory comes back as a *Dir.
 func (d *Dir) Open(ctx context.Context, path string, flags OpenFlags) (File, error) {
+	f, err := d.open(ctx, path, flags)
+	return f, d.told(path, flags&Changing != 0, err)
+}
+
+func (d *Dir) open(ctx context.Context, path string, flags OpenFlags) (File, error) {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return nil, err
@@ -72,19 +78,19 @@ func (d *Dir) Open(ctx context.Context, path string, flags OpenFlags) (File, err
 		return nil, EINVAL
 	}
 	if t.base == nil {
-		return d.openInTree(&t, flags)
+		return d.openInTree(&t, path, flags)
 	}
 	f, err := t.base.Open(ctx, t.name(), flags)
 	if err != nil {
 		return nil, err
 	}
 	if base, ok := f.(Directory); ok {
-		return &Dir{view: d.view, place: place{node: t.node, mount: t.mount, base: base}, owned: true}, nil
+		return &Dir{view: d.view, path: d.below(path), place: place{node: t.node, mount: t.mount, base: base}, owned: true}, nil
 	}
 	return f, nil
 }
 
-func (d *Dir) openInTree(t *target, flags OpenFlags) (File, error) {
+func (d *Dir) openInTree(t *target, path string, flags OpenFlags) (File, error) {
 	switch {
 	case t.nowhere() && flags&Create != 0:
 		return nil, EROFS
@@ -95,11 +101,16 @@ func (d *Dir) openInTree(t *target, flags OpenFlags) (File, error) {
 	case flags&Changing != 0:
 		return nil, EISDIR
 	}
-	return &Dir{view: d.view, place: t.place}, nil
+	return &Dir{view: d.view, path: d.below(path), place: t.place}, nil
 }
 
 // Lookup describes what path stands for, or with follow what it links to.
 func (d *Dir) Lookup(ctx context.Context, path string, follow bool) (Stat, error) {
+	stat, err := d.lookup(ctx, path, follow)
+	return stat, d.told(path, false, err)
+}
+
+func (d *Dir) lookup(ctx context.Context, path string, follow bool) (Stat, error) {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return Stat{}, err
@@ -123,6 +134,11 @@ func (t *target) stat(ctx context.Context, follow bool) (Stat, error) {
 
 // Readlink returns the target of a symbolic link.
 func (d *Dir) Readlink(ctx context.Context, path string) (string, error) {
+	target, err := d.readlink(ctx, path)
+	return target, d.told(path, false, err)
+}
+
+func (d *Dir) readlink(ctx context.Context, path string) (string, error) {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return "", err
@@ -139,6 +155,10 @@ func (d *Dir) Readlink(ctx context.Context, path string) (string, error) {
 
 // Mkdir makes a directory.
 func (d *Dir) Mkdir(ctx context.Context, path string) error {
+	return d.told(path, true, d.mkdir(ctx, path))
+}
+
+func (d *Dir) mkdir(ctx context.Context, path string) error {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return err
@@ -183,6 +203,10 @@ func (t *target) movable() (Editor, error) {
 
 // Unlink removes what path stands for, unless that is a directory (EISDIR).
 func (d *Dir) Unlink(ctx context.Context, path string) error {
+	return d.told(path, true, d.unlink(ctx, path))
+}
+
+func (d *Dir) unlink(ctx context.Context, path string) error {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return err
@@ -205,6 +229,10 @@ func (d *Dir) Unlink(ctx context.Context, path string) error {
 
 // Rmdir removes an empty directory.
 func (d *Dir) Rmdir(ctx context.Context, path string) error {
+	return d.told(path, true, d.rmdir(ctx, path))
+}
+
+func (d *Dir) rmdir(ctx context.Context, path string) error {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return err
@@ -222,6 +250,10 @@ func (d *Dir) Rmdir(ctx context.Context, path string) error {
 // Rename moves path to newPath, which is relative to the directory to of the
 // same view, and replaces what is there as POSIX has it.
 func (d *Dir) Rename(ctx context.Context, path string, to *Dir, newPath string) error {
+	return to.told(newPath, true, d.told(path, true, d.rename(ctx, path, to, newPath)))
+}
+
+func (d *Dir) rename(ctx context.Context, path string, to *Dir, newPath string) error {
 	from, err := d.resolve(ctx, path)
 	if err != nil {
 		return err
@@ -266,6 +298,10 @@ func pair(from, goal *target) (Editor, error) {
 // Link gives the file at path another name, newPath, relative to the directory
 // to of the same view. A symbolic link is not followed.
 func (d *Dir) Link(ctx context.Context, path string, to *Dir, newPath string) error {
+	return to.told(newPath, true, d.told(path, true, d.link(ctx, path, to, newPath)))
+}
+
+func (d *Dir) link(ctx context.Context, path string, to *Dir, newPath string) error {
 	from, err := d.resolve(ctx, path)
 	if err != nil {
 		return err
@@ -307,6 +343,10 @@ func (t *target) noSlash(ctx context.Context) error {
 
 // Symlink makes path a symbolic link to what the guest wrote as its target.
 func (d *Dir) Symlink(ctx context.Context, to, path string) error {
+	return d.told(path, true, d.symlink(ctx, to, path))
+}
+
+func (d *Dir) symlink(ctx context.Context, to, path string) error {
 	switch {
 	case to == "":
 		return ENOENT
@@ -334,6 +374,10 @@ func (d *Dir) Symlink(ctx context.Context, to, path string) error {
 
 // SetTimesOf sets the times of what path stands for that are not zero.
 func (d *Dir) SetTimesOf(ctx context.Context, path string, follow bool, accessed, modified time.Time) error {
+	return d.told(path, true, d.setTimesOf(ctx, path, follow, accessed, modified))
+}
+
+func (d *Dir) setTimesOf(ctx context.Context, path string, follow bool, accessed, modified time.Time) error {
 	t, err := d.resolve(ctx, path)
 	if err != nil {
 		return err

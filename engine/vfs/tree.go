@@ -142,6 +142,10 @@ type View struct {
 	// BeforeMount, if set, is called with the mount point before a mount is first
 	// used, other than an inert device. It may panic to prevent that.
 	BeforeMount func(guestPath string)
+	// Refused, if set, is called with the absolute path of what a guest has asked for and can't have as
+	// the tree is: since no mount has the path, or with change since it may not be changed there. The
+	// path is as the guest wrote it, but for "." and "..".
+	Refused func(guestPath string, change bool)
 
 	tree    *Tree
 	roots   map[*node]Directory // of the mounts used so far
