@@ -1,0 +1,7 @@
+//go:build !windows
+
+package sockets
+
+import "syscall"
+
+const refusedErrno = syscall.ECONNREFUSED

@@ -1,0 +1,5 @@
+package sockets
+
+import "golang.org/x/sys/windows"
+
+const refusedErrno = windows.WSAECONNREFUSED
