@@ -22,7 +22,7 @@ func TestQueue(t *testing.T) {
 			}
 			return p
 		}
-		for range 20_000 {
+		for range 5_000 {
 			switch n := random.IntN(limit + 2); random.IntN(5) {
 			case 0: // as the guest writes
 				p := bytesOf(n)
