@@ -9,6 +9,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gojinn/gojinn"
+	_ "github.com/gojinn/gojinn/stores/nats"
 )
 
 func main() {
