@@ -3,8 +3,7 @@
 // keeps every accepted message as <request id>.json.
 //
 // The four versions of this function answer alike: ../contact/testdata/cases.json.
-#include "contract.h"
-#include "json.h"
+#include "gojinn.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,18 +12,17 @@
 
 enum { max_name = 100, max_email = 254, max_local_part = 64, max_message = 5000, max_id = 64 };
 
-static const header json_headers[] = {{"Content-Type", "application/json"}, {0}};
+static const char *folder; // where messages are kept, NULL for nowhere
 
-static int refuse(int status, const header *headers, const char *message) {
-	buffer body = {0};
-	buffer_text(&body, "{\"error\":");
-	buffer_json(&body, message, strlen(message));
-	buffer_text(&body, "}");
-	return respond(status, headers, &body);
+static void refuse(gojinn_response *response, int status, const char *message) {
+	response->status = status;
+	gojinn_add_text(&response->body, "{\"error\":");
+	gojinn_json_add(&response->body, message, strlen(message));
+	gojinn_add_text(&response->body, "}");
 }
 
 typedef struct {
-	buffer text;
+	gojinn_buffer text;
 	bool mistyped; // JSON had something else than a string here
 } field;
 
@@ -32,39 +30,39 @@ typedef struct {
 	field email, message, name;
 } form;
 
-static field *form_field(form *f, const buffer *name) {
-	if (buffer_equals(name, "email")) return &f->email;
-	if (buffer_equals(name, "message")) return &f->message;
-	if (buffer_equals(name, "name")) return &f->name;
+static field *form_field(form *f, const gojinn_buffer *name) {
+	if (gojinn_equals(name, "email")) return &f->email;
+	if (gojinn_equals(name, "message")) return &f->message;
+	if (gojinn_equals(name, "name")) return &f->name;
 	return NULL;
 }
 
 // Both parsers return NULL, or what is wrong with the body. A field that is
 // given twice has its last value.
-static const char *parse_json(const buffer *body, form *f) {
-	buffer name = {0};
-	json j = json_read(body->data, body->len);
-	bool object = json_peek(&j) == '{';
+static const char *parse_json(const gojinn_buffer *body, form *f) {
+	gojinn_buffer name = {0};
+	gojinn_json j = gojinn_json_read(body->data, body->len);
+	bool object = gojinn_json_peek(&j) == '{';
 	if (!object) {
-		json_skip(&j);
+		gojinn_json_skip(&j);
 	} else {
-		json_object(&j);
-		while (json_member(&j, &name)) {
+		gojinn_json_object(&j);
+		while (gojinn_json_member(&j, &name)) {
 			field *field = form_field(f, &name);
-			char kind = json_peek(&j);
+			char kind = gojinn_json_peek(&j);
 			if (field != NULL && kind == '"') {
-				json_string(&j, &field->text);
+				gojinn_json_string(&j, &field->text);
 				field->mistyped = false;
 				continue;
 			}
-			json_skip(&j);
+			gojinn_json_skip(&j);
 			if (field == NULL) continue;
 			field->text.len = 0;
 			field->mistyped = kind != 'n'; // null is as good as absent
 		}
 	}
 	free(name.data);
-	if (!json_end(&j)) return "body is not valid JSON";
+	if (!gojinn_json_end(&j)) return "body is not valid JSON";
 	return object ? NULL : "body must be a JSON object";
 }
 
@@ -76,7 +74,7 @@ static int hex_digit(char c) {
 }
 
 // Replaces what out held by text decoded from application/x-www-form-urlencoded.
-static bool percent_decode(const char *text, size_t len, buffer *out) {
+static bool percent_decode(const char *text, size_t len, gojinn_buffer *out) {
 	out->len = 0;
 	for (size_t i = 0; i < len; i++) {
 		char c = text[i];
@@ -89,13 +87,13 @@ static bool percent_decode(const char *text, size_t len, buffer *out) {
 			c = (char)(high << 4 | low);
 			i += 2;
 		}
-		buffer_add(out, &c, 1);
+		gojinn_add(out, &c, 1);
 	}
-	return utf8_valid(out->data, out->len);
+	return gojinn_utf8_valid(out->data, out->len);
 }
 
-static const char *parse_urlencoded(const buffer *body, form *f) {
-	buffer name = {0}, value = {0};
+static const char *parse_urlencoded(const gojinn_buffer *body, form *f) {
+	gojinn_buffer name = {0}, value = {0};
 	const char *at = body->data, *end = at + body->len, *mistake = NULL;
 	while (at < end && mistake == NULL) {
 		const char *stop = memchr(at, '&', (size_t)(end - at));
@@ -109,7 +107,7 @@ static const char *parse_urlencoded(const buffer *body, form *f) {
 		field *field = form_field(f, &name);
 		if (field != NULL) {
 			field->text.len = 0;
-			buffer_add(&field->text, value.data, value.len);
+			gojinn_add(&field->text, value.data, value.len);
 		}
 		at = stop < end ? stop + 1 : end;
 	}
@@ -118,7 +116,7 @@ static const char *parse_urlencoded(const buffer *body, form *f) {
 	return mistake;
 }
 
-static void trim(buffer *b) {
+static void trim(gojinn_buffer *b) {
 	static const char space[] = " \t\r\n";
 	size_t start = 0;
 	while (b->len > 0 && memchr(space, b->data[b->len - 1], 4) != NULL) b->len--;
@@ -128,14 +126,14 @@ static void trim(buffer *b) {
 }
 
 // Counts Unicode code points.
-static size_t characters(const buffer *b) {
+static size_t characters(const gojinn_buffer *b) {
 	size_t n = 0;
 	for (size_t i = 0; i < b->len; i++) n += (b->data[i] & 0xC0) != 0x80;
 	return n;
 }
 
 // Tells whether b holds a control character other than those in allowed.
-static bool has_control(const buffer *b, const char *allowed) {
+static bool has_control(const gojinn_buffer *b, const char *allowed) {
 	for (size_t i = 0; i < b->len; i++) {
 		unsigned char c = (unsigned char)b->data[i];
 		if ((c < 0x20 || c == 0x7F) && (c == 0 || strchr(allowed, c) == NULL)) return true;
@@ -157,7 +155,7 @@ static bool is_label(const char *text, size_t len) {
 }
 
 // An address as HTML's <input type=email> takes it, with SMTP's limits on its length.
-static bool is_email(const buffer *b) {
+static bool is_email(const gojinn_buffer *b) {
 	const char *at = b->len > 0 ? memchr(b->data, '@', b->len) : NULL;
 	if (at == NULL || at == b->data || at - b->data > max_local_part || b->len > max_email) return false;
 	for (const char *c = b->data; c < at; c++) {
@@ -195,60 +193,60 @@ static const char *check_name(field *f) {
 	return has_control(&f->text, "") ? "must not contain control characters" : NULL;
 }
 
-static void add_error(buffer *errors, const char *name, const char *error) {
+static void add_error(gojinn_buffer *errors, const char *name, const char *error) {
 	if (error == NULL) return;
-	buffer_text(errors, errors->len == 0 ? "{\"errors\":{" : ",");
-	buffer_json(errors, name, strlen(name));
-	buffer_text(errors, ":");
-	buffer_json(errors, error, strlen(error));
+	gojinn_add_text(errors, errors->len == 0 ? "{\"errors\":{" : ",");
+	gojinn_json_add(errors, name, strlen(name));
+	gojinn_add_text(errors, ":");
+	gojinn_json_add(errors, error, strlen(error));
 }
 
 // Returns the body that says what is wrong, empty when nothing is.
-static buffer form_errors(form *f) {
-	buffer errors = {0};
+static gojinn_buffer form_errors(form *f) {
+	gojinn_buffer errors = {0};
 	add_error(&errors, "email", check_email(&f->email));
 	add_error(&errors, "message", check_message(&f->message));
 	add_error(&errors, "name", check_name(&f->name));
-	if (errors.len > 0) buffer_text(&errors, "}}");
+	if (errors.len > 0) gojinn_add_text(&errors, "}}");
 	return errors;
 }
 
-static void add_member(buffer *b, const char *name, const buffer *value) {
-	buffer_text(b, b->len == 0 ? "{" : ",");
-	buffer_json(b, name, strlen(name));
-	buffer_text(b, ":");
-	buffer_json(b, value->data, value->len);
+static void add_member(gojinn_buffer *b, const char *name, const gojinn_buffer *value) {
+	gojinn_add_text(b, b->len == 0 ? "{" : ",");
+	gojinn_json_add(b, name, strlen(name));
+	gojinn_add_text(b, ":");
+	gojinn_json_add(b, value->data, value->len);
 }
 
-static buffer form_json(const form *f, const buffer *id) {
-	buffer b = {0};
+static gojinn_buffer form_json(const form *f, const gojinn_buffer *id) {
+	gojinn_buffer b = {0};
 	add_member(&b, "id", id);
 	add_member(&b, "email", &f->email.text);
 	if (f->name.text.len > 0) add_member(&b, "name", &f->name.text);
 	add_member(&b, "message", &f->message.text);
-	buffer_text(&b, "}");
+	gojinn_add_text(&b, "}");
 	return b;
 }
 
 // The id names a file, so it must be nothing but a name.
-static bool is_id(const buffer *id) {
+static bool is_id(const gojinn_buffer *id) {
 	for (size_t i = 0; i < id->len; i++) {
 		if (!alphanumeric(id->data[i]) && id->data[i] != '-') return false;
 	}
 	return id->len > 0 && id->len <= max_id;
 }
 
-static bool keep(const char *folder, const buffer *id, const buffer *message) {
+static bool keep(const gojinn_buffer *id, const gojinn_buffer *message) {
 	if (!is_id(id)) return false;
-	buffer path = {0};
-	buffer_text(&path, folder);
-	buffer_text(&path, "/");
-	buffer_add(&path, id->data, id->len);
-	buffer_add(&path, ".json", sizeof ".json");
+	gojinn_buffer path = {0};
+	gojinn_add_text(&path, folder);
+	gojinn_add_text(&path, "/");
+	gojinn_add(&path, id->data, id->len);
+	gojinn_add(&path, ".json", sizeof ".json");
 	int fd = open(path.data, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	bool kept = false;
 	if (fd >= 0) {
-		kept = write_all(fd, message->data, message->len);
+		kept = gojinn_write_all(fd, message->data, message->len);
 		kept = close(fd) == 0 && kept;
 		if (!kept) unlink(path.data);
 	}
@@ -257,11 +255,11 @@ static bool keep(const char *folder, const buffer *id, const buffer *message) {
 }
 
 // Returns the media type without its parameters, in lower case.
-static buffer media_type(const buffer *content_type) {
-	buffer type = {0};
+static gojinn_buffer media_type(const gojinn_buffer *content_type) {
+	gojinn_buffer type = {0};
 	if (content_type == NULL || content_type->len == 0) return type;
 	const char *end = memchr(content_type->data, ';', content_type->len);
-	buffer_add(&type, content_type->data, end != NULL ? (size_t)(end - content_type->data) : content_type->len);
+	gojinn_add(&type, content_type->data, end != NULL ? (size_t)(end - content_type->data) : content_type->len);
 	trim(&type);
 	for (size_t i = 0; i < type.len; i++) {
 		if (type.data[i] >= 'A' && type.data[i] <= 'Z') type.data[i] += 'a' - 'A';
@@ -269,31 +267,49 @@ static buffer media_type(const buffer *content_type) {
 	return type;
 }
 
-int main(int argc, char **argv) {
-	request r = read_request();
-	if (!buffer_equals(&r.method, "POST")) {
-		return refuse(405, (header[]){{"Allow", "POST"}, json_headers[0], {0}}, "method not allowed");
+static void handle(const gojinn_request *request, gojinn_response *response) {
+	gojinn_response_header(response, "Content-Type", "application/json");
+	if (!gojinn_equals(&request->method, "POST")) {
+		gojinn_response_header(response, "Allow", "POST");
+		refuse(response, 405, "method not allowed");
+		return;
 	}
 
-	buffer type = media_type(first_value(&r.headers, "Content-Type"));
-	bool is_json = buffer_equals(&type, "application/json");
-	if (!is_json && !buffer_equals(&type, "application/x-www-form-urlencoded")) {
-		return refuse(415, json_headers, "content type must be application/json or application/x-www-form-urlencoded");
+	gojinn_buffer type = media_type(gojinn_request_header(request, "Content-Type"));
+	bool is_json = gojinn_equals(&type, "application/json");
+	if (!is_json && !gojinn_equals(&type, "application/x-www-form-urlencoded")) {
+		refuse(response, 415, "content type must be application/json or application/x-www-form-urlencoded");
+		return;
 	}
 
 	form f = {0};
-	const char *mistake = !utf8_valid(r.body.data, r.body.len) ? "body is not valid UTF-8"
-	                      : is_json                            ? parse_json(&r.body, &f)
-	                                                           : parse_urlencoded(&r.body, &f);
-	if (mistake != NULL) return refuse(400, json_headers, mistake);
-
-	buffer errors = form_errors(&f);
-	if (errors.len > 0) return respond(422, json_headers, &errors);
-
-	buffer message = form_json(&f, &r.id);
-	if (argc > 1 && !keep(argv[1], &r.id, &message)) {
-		log_error("the message could not be kept");
-		return refuse(500, json_headers, "the message could not be kept");
+	const gojinn_buffer *body = &request->body;
+	const char *mistake = !gojinn_utf8_valid(body->data, body->len) ? "body is not valid UTF-8"
+	                      : is_json                                 ? parse_json(body, &f)
+	                                                                : parse_urlencoded(body, &f);
+	if (mistake != NULL) {
+		refuse(response, 400, mistake);
+		return;
 	}
-	return respond(201, json_headers, &message);
+
+	gojinn_buffer errors = form_errors(&f);
+	if (errors.len > 0) {
+		response->status = 422;
+		response->body = errors;
+		return;
+	}
+
+	gojinn_buffer message = form_json(&f, &request->id);
+	if (folder != NULL && !keep(&request->id, &message)) {
+		gojinn_log("error", "the message could not be kept");
+		refuse(response, 500, "the message could not be kept");
+		return;
+	}
+	response->status = 201;
+	response->body = message;
+}
+
+int main(int argc, char **argv) {
+	if (argc > 1) folder = argv[1];
+	return gojinn_serve(handle);
 }

@@ -1,8 +1,9 @@
 //! The form: how it is parsed from a body and what its fields must be.
 
 const std = @import("std");
-const json = @import("json.zig");
-const Pair = @import("contract.zig").Pair;
+const gojinn = @import("gojinn/gojinn.zig");
+const json = gojinn.json;
+const Pair = gojinn.Pair;
 const Allocator = std.mem.Allocator;
 
 const max_name = 100; // characters

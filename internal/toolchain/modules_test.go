@@ -53,7 +53,7 @@ func TestCheckedInModules(t *testing.T) {
 }
 
 // checkRebuilt builds a function in two folders and compares both modules with
-// the one that is checked in.
+// the one that is checked in. What its folder has by symbolic links goes along.
 func checkRebuilt(t *testing.T, f toolchain.Function) {
 	t.Helper()
 	var built [2][]byte
@@ -91,23 +91,56 @@ func checkRebuilt(t *testing.T, f toolchain.Function) {
 	}
 }
 
+// copySources copies what a build may read, and as files what symbolic links at the top
+// lead to.
 func copySources(from, to string) error {
+	if err := copyFiles(from, to); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		path := filepath.Join(from, e.Name())
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+		case info.IsDir():
+			err = copyFiles(path, filepath.Join(to, e.Name()))
+		default:
+			err = copyFile(path, filepath.Join(to, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFiles(from, to string) error {
 	sources, err := toolchain.Sources(from, filepath.Join(from, "none.wasm"))
 	if err != nil {
 		return err
 	}
 	for _, s := range sources {
-		text, err := os.ReadFile(filepath.Join(from, s.Path))
-		if err != nil {
-			return err
-		}
-		path := filepath.Join(to, s.Path)
-		if err := os.MkdirAll(filepath.Dir(path), fs.ModePerm); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		if err := copyFile(filepath.Join(from, s.Path), filepath.Join(to, s.Path)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), fs.ModePerm); err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o644)
 }

@@ -23,11 +23,17 @@ const nameOf = "{{name}}"
 // system and URL as a name. Underscores would make the function's file private.
 var validName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
 
+// moduleName is what the templates' functions import: one of that name could not.
+const moduleName = "gojinn"
+
 // New starts a function from the template of a language in dir, which must not
 // exist yet or be empty. When it fails it leaves nothing of its own behind.
 func New(name, language, dir string) (err error) {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("%q cannot name a function: want a letter, then at most 63 letters, digits, hyphens and underscores", name)
+	}
+	if name == moduleName {
+		return fmt.Errorf("%q cannot name a function: it is the name of the module that functions use", name)
 	}
 	if !slices.Contains(Languages(), Language(language)) {
 		return fmt.Errorf("no template for the language %q: have %s", language, join(Languages()))

@@ -33,9 +33,9 @@ func TestNewBuildsAndAnswers(t *testing.T) {
 			checkPlaceholders(t, dir)
 			program := toolchaintest.Compile(t, toolchaintest.Build(t, dir))
 			for request, want := range map[string]string{
-				`{"method":"GET","path":"/x","query":{"name":["Ada","B"]},"headers":{"Accept":["*/*"]},"body":""}`: `{"hello":"Ada"}`,
-				`{"method":"GET","query":{},"headers":{},"params":{"a":[1,{"b":null}]},"body_base64":"//4="}`:      `{"hello":"world"}`,
-				`{"query":{"name":["\"\\\u00e9\ud83d\ude00\n\u0001"]}}`:                                            `{"hello":"\"\\é😀\n\u0001"}`,
+				`{"method":"GET","path":"/x","query":{"name":["Ada","B"]},"headers":{"Accept":["*/*"]},"body":""}`:        `{"hello":"Ada"}`,
+				`{"method":"GET","query":{},"headers":{},"params":{"a":"b"},"later":[1,{"b":null}],"body_base64":"//4="}`: `{"hello":"world"}`,
+				`{"query":{"name":["\"\\\u00e9\ud83d\ude00\n\u0001"]}}`:                                                   `{"hello":"\"\\é😀\n\u0001"}`,
 			} {
 				result := program.Run(toolchaintest.Call{Stdin: []byte(request)})
 				var got struct {
@@ -90,6 +90,7 @@ func TestNewRefuses(t *testing.T) {
 		{"new line", "a\n", "go", "cannot name a function"},
 		{"quote", `a"`, "go", "cannot name a function"},
 		{"beyond ASCII", "é", "go", "cannot name a function"},
+		{"the module's", "gojinn", "rust", "cannot name a function"},
 		{"too long", strings.Repeat("a", 65), "go", "cannot name a function"},
 		{"no language", "a", "", "have go, rust, zig, c"},
 		{"unknown language", "a", "cobol", "have go, rust, zig, c"},
@@ -143,28 +144,47 @@ func TestNewFolder(t *testing.T) {
 	}
 }
 
-// What templates share with the examples is kept alike by hand, since a module
-// cannot embed files of its neighbours.
-func TestTemplatesShareExamples(t *testing.T) {
+// The modules of guest/rust, guest/zig and guest/c lie in the templates as copies, since
+// a new function must need nothing else and go:embed reaches no folder beside its own.
+func TestTemplatesHoldModules(t *testing.T) {
 	t.Parallel()
-	for example, template := range map[string]string{
-		"contact-c/json.c":             "c/json.c",
-		"contact-c/json.h":             "c/json.h",
-		"contact-c/contract.c":         "c/contract.c",
-		"contact-c/contract.h":         "c/contract.h",
-		"contact-rust/src/json.rs":     "rust/src/json.rs",
-		"contact-rust/src/contract.rs": "rust/src/contract.rs",
-		"contact-zig/json.zig":         "zig/json.zig",
-		"contact-zig/contract.zig":     "zig/contract.zig",
-		"contact-zig/wasi.zig":         "zig/wasi.zig",
-	} {
-		want, err := os.ReadFile(filepath.Join("../../examples", example))
+	for language, in := range map[string]string{"rust": "rust/gojinn", "zig": "zig/gojinn", "c": "c"} {
+		module, copies := filepath.Join("../../guest", language), filepath.Join("templates", in)
+		sources, err := toolchain.Sources(module, "none.wasm")
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join("templates", template+".tmpl"))
-		if err != nil || string(got) != string(want) {
-			t.Errorf("templates/%s.tmpl differs from examples/%s: %v", template, example, err)
+		want := map[string]bool{}
+		for _, s := range sources {
+			if s.Path == "README.md" || filepath.Base(s.Path) == "Cargo.lock" {
+				continue
+			}
+			path := filepath.Join(copies, s.Path+".tmpl")
+			want[path] = true
+			text, err := os.ReadFile(filepath.Join(module, s.Path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *guests == "update" {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, text, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := os.ReadFile(path); err != nil || string(got) != string(text) {
+				t.Errorf("%s is not the %s of %s (%v): run .ci/check-guests update", path, s.Path, module, err)
+			}
+		}
+		if in == "c" {
+			continue // the module lies among the template's own files
+		}
+		err = filepath.WalkDir(copies, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && !want[path] {
+				t.Errorf("%s is no file of %s", path, module)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 }

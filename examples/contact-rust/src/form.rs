@@ -1,6 +1,6 @@
 //! The form: how it is parsed from a body and what its fields must be.
 
-use crate::json::{Reader, Unexpected};
+use gojinn::json::{Reader, Unexpected};
 
 const MAX_NAME: usize = 100; // characters
 const MAX_MESSAGE: usize = 5000;

@@ -4,12 +4,11 @@
 //!
 //! The four versions of this function answer alike: ../contact/testdata/cases.json.
 
-mod contract;
 mod form;
-mod json;
 
-use contract::{first, log_error, Request, Response};
 use form::Form;
+use gojinn::json::object;
+use gojinn::{log, Request, Response};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,23 +18,14 @@ const MAX_ID: usize = 64;
 
 fn main() -> ExitCode {
     let folder = std::env::args_os().nth(1);
-    let written = Request::read().and_then(|request| handle(&request, folder.as_ref().map(Path::new)).write());
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            log_error(&e.to_string());
-            ExitCode::FAILURE // the server answers 502
-        }
-    }
+    gojinn::serve(|request| io::Result::Ok(handle(request, folder.as_ref().map(Path::new))))
 }
 
 fn handle(request: &Request, folder: Option<&Path>) -> Response {
     if request.method != "POST" {
-        let mut response = refuse(405, "method not allowed");
-        response.headers.push(("Allow", "POST".to_string()));
-        return response;
+        return refuse(405, "method not allowed").header("Allow", "POST");
     }
-    let content_type = first(&request.headers, "Content-Type").unwrap_or("");
+    let content_type = request.header("Content-Type").unwrap_or("");
     let media_type = content_type.split(';').next().unwrap_or("").trim_matches(form::SPACE).to_ascii_lowercase();
     let parse = match media_type.as_str() {
         "application/json" => form::parse_json,
@@ -53,7 +43,7 @@ fn handle(request: &Request, folder: Option<&Path>) -> Response {
     }
     let message = message(&request.id, &form);
     if let Some(Err(e)) = folder.map(|folder| keep(folder, &request.id, &message)) {
-        log_error(&format!("the message could not be kept: {}", e));
+        log("error", &format!("the message could not be kept: {}", e));
         return refuse(500, "the message could not be kept");
     }
     respond(201, message)
@@ -82,22 +72,8 @@ fn keep(folder: &Path, id: &str, message: &str) -> io::Result<()> {
     })
 }
 
-fn object(members: &[(&str, &str)]) -> String {
-    let mut out = String::from("{");
-    for (i, (name, value)) in members.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        json::write_string(&mut out, name);
-        out.push(':');
-        json::write_string(&mut out, value);
-    }
-    out.push('}');
-    out
-}
-
 fn respond(status: u16, body: String) -> Response {
-    Response { status, headers: vec![("Content-Type", "application/json".to_string())], body }
+    Response::new(status).header("Content-Type", "application/json").body(body)
 }
 
 fn refuse(status: u16, message: &str) -> Response {
