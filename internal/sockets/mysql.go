@@ -3,13 +3,20 @@ package sockets
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/x509"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gojinn/gojinn/engine/vfs"
 )
@@ -40,8 +47,17 @@ const (
 	mysqlHeader      = 4       // length, 24 bits, and number of a packet
 	mysqlMaxGreeting = 4 << 10 // a greeting has a hundred bytes
 	mysqlSSLRequest  = 32      // what it has in common with the response
-	mysqlOK          = 0x00    // the first byte of a packet that ends the handshake
-	mysqlERR         = 0xff    // so does this one
+	mysqlMaxPacket   = 16 << 10
+	mysqlSalt        = 20 // bytes
+
+	// First bytes of the server's packets: two that end the handshake, and two that don't.
+	mysqlOK     = 0x00
+	mysqlERR    = 0xff
+	mysqlSwitch = 0xfe
+	mysqlMore   = 0x01
+
+	mysqlFull     = 0x04 // after mysqlMore: the password, please
+	mysqlWantsKey = 0x02 // what a client without TLS asks then
 )
 
 // startMySQL reads the greeting, which makes the socket usable, until limited ends, and does the
@@ -73,7 +89,7 @@ func (s *socket) startMySQL(ctx, limited context.Context, conn net.Conn) (stream
 	if err := until(ctx, conn, func() error { return writeAll(secured, response) }); err != nil {
 		return nil, err
 	}
-	return newMySQLStream(secured), nil
+	return newMySQLStream(secured, greetingSalt(greeting[mysqlHeader:])), nil
 }
 
 func writeAll(w io.Writer, p []byte) error {
@@ -124,6 +140,18 @@ func clearSSL(greeting []byte) error {
 	}
 	binary.LittleEndian.PutUint16(greeting[at:], flags&^mysqlSSL)
 	return nil
+}
+
+// greetingSalt returns the salt of passwords in a greeting that clearSSL accepts, as far as it is
+// there.
+func greetingSalt(greeting []byte) []byte {
+	rest := greeting[bytes.IndexByte(greeting, 0)+1+4:]
+	const first, between = 8, 1 + 2 + 1 + 2 + 2 + 1 + 10
+	salt := bytes.Clone(rest[:first])
+	if len(rest) >= first+between+mysqlSalt-first {
+		salt = append(salt, rest[first+between:][:mysqlSalt-first]...)
+	}
+	return salt
 }
 
 // exchangeGreeting gives the guest the greeting and returns its answer to it.
@@ -184,65 +212,203 @@ func mysqlFlags(response []byte) uint32 { return binary.LittleEndian.Uint32(resp
 
 func setMySQLFlags(response []byte, flags uint32) { binary.LittleEndian.PutUint32(response, flags) }
 
-// mysqlStream is a connection whose packets are renumbered until the server ends the handshake.
+// mysqlStream is a connection in whose handshake packets are renumbered.
+//
+// A password may be told to the server as it is when there is TLS, and otherwise encrypted with a
+// key that the server is asked for (MySQL Source Code Documentation, "Caching SHA-2 Pluggable
+// Authentication"). The guest, for which there is no TLS, does the latter, and the server, for
+// which there is, wants the former: so the guest gets a key of ours.
 type mysqlStream struct {
-	*tls.Conn
-	in, out  packets
-	finished atomic.Bool // the handshake
+	stream                // of TLS
+	finished atomic.Bool  // the handshake
+	ahead    atomic.Int32 // how much further the server's numbers are than the guest's
+
+	// Of who reads.
+	pending []byte // for the guest
+
+	// Of who writes.
+	partial []byte // of a packet
+	keyed   bool   // the guest has our key
+
+	mu       sync.Mutex
+	salt     []byte // of the password
+	wanted   bool   // the server wants the password as it is
+	injected []byte // for the guest, who waits for it
 }
 
-func newMySQLStream(conn *tls.Conn) *mysqlStream {
-	return &mysqlStream{Conn: conn, in: packets{change: 255}, out: packets{change: 1}} // 255 is -1
+func newMySQLStream(conn stream, salt []byte) *mysqlStream {
+	m := &mysqlStream{stream: conn, salt: salt}
+	m.ahead.Store(1)
+	return m
 }
 
 // Read implements [net.Conn].
 func (m *mysqlStream) Read(p []byte) (int, error) {
-	n, err := m.Conn.Read(p)
-	if !m.finished.Load() && m.in.renumber(p[:n], func(first byte) bool { return first == mysqlOK || first == mysqlERR }) {
+	for len(m.pending) == 0 {
+		if m.finished.Load() {
+			return m.stream.Read(p)
+		}
+		var err error
+		if m.pending, err = m.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, m.pending)
+	m.pending = m.pending[n:]
+	return n, nil
+}
+
+// next returns the next packet for the guest.
+func (m *mysqlStream) next() ([]byte, error) {
+	header := make([]byte, mysqlHeader)
+	if n, err := io.ReadFull(m.stream, header); err != nil {
+		if injected := m.takeInjected(); injected != nil && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			return injected, m.SetReadDeadline(time.Time{})
+		}
+		return nil, err
+	}
+	size := mysqlLength(header)
+	if size == 0 || size > mysqlMaxPacket {
+		return nil, &tlsError{errors.New("the server's handshake is none of MySQL")}
+	}
+	packet := append(header, make([]byte, size)...)
+	payload := packet[mysqlHeader:]
+	if _, err := io.ReadFull(m.stream, payload); err != nil {
+		return nil, err
+	}
+	packet[3] -= byte(m.ahead.Load())
+	switch payload[0] {
+	case mysqlOK, mysqlERR:
 		m.finished.Store(true)
+	case mysqlSwitch:
+		m.switched(payload)
+	case mysqlMore:
+		m.mu.Lock()
+		m.wanted = bytes.Equal(payload, []byte{mysqlMore, mysqlFull})
+		m.mu.Unlock()
 	}
-	return n, err
+	return packet, nil
 }
 
-// Write implements [net.Conn]. What it changes in p is renumbered.
+// switched takes the salt out of a packet that asks for another method of authentication.
+func (m *mysqlStream) switched(payload []byte) {
+	if _, salt, ok := bytes.Cut(payload[1:], []byte{0}); ok {
+		m.mu.Lock()
+		m.salt = bytes.TrimSuffix(salt, []byte{0})
+		m.mu.Unlock()
+	}
+}
+
+func (m *mysqlStream) takeInjected() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	injected := m.injected
+	m.injected = nil
+	return injected
+}
+
+// Write implements [net.Conn].
 func (m *mysqlStream) Write(p []byte) (int, error) {
-	if !m.finished.Load() {
-		m.out.renumber(p, func(byte) bool { return false })
-	}
-	return m.Conn.Write(p)
-}
-
-// packets finds packets in a stream of bytes.
-type packets struct {
-	change byte // added to their numbers
-	header [mysqlHeader]byte
-	have   int // of the header
-	left   int // of the packet's bytes, if there is a whole header
-	inside bool
-}
-
-// renumber changes the numbers of the packets in p, which follows what it was given before, up
-// to and with the first whose first byte is the last one's. It is true if there was one.
-func (k *packets) renumber(p []byte, last func(first byte) bool) bool {
-	for len(p) > 0 {
-		if k.left > 0 {
-			if !k.inside && last(p[0]) {
-				return true
+	if m.finished.Load() {
+		if len(m.partial) > 0 { // it didn't wait for the end
+			if err := writeAll(m.stream, m.partial); err != nil {
+				return 0, err
 			}
-			k.inside = true
-			n := min(k.left, len(p))
-			k.left -= n
-			p = p[n:]
+			m.partial = nil
+		}
+		return m.stream.Write(p)
+	}
+	for rest := p; ; {
+		wanted := mysqlHeader
+		if len(m.partial) >= mysqlHeader {
+			wanted += mysqlLength(m.partial)
+		}
+		if wanted > mysqlMaxPacket {
+			return 0, fmt.Errorf("%w: what the function sends is no handshake of MySQL", vfs.EPROTO)
+		}
+		n := min(len(rest), wanted-len(m.partial))
+		m.partial = append(m.partial, rest[:n]...)
+		rest = rest[n:]
+		switch {
+		case len(m.partial) < wanted:
+			return len(p), nil
+		case wanted == mysqlHeader && mysqlLength(m.partial) > 0:
 			continue
 		}
-		if k.have == len(k.header)-1 {
-			p[0] += k.change
-			k.left, k.inside, k.have = mysqlLength(k.header[:]), false, 0
-		} else {
-			k.header[k.have] = p[0]
-			k.have++
+		if err := m.pass(m.partial); err != nil {
+			return 0, err
 		}
-		p = p[1:]
+		m.partial = m.partial[:0]
 	}
-	return false
+}
+
+// pass sends the server a packet of the guest's, or what stands for it.
+func (m *mysqlStream) pass(packet []byte) error {
+	payload := packet[mysqlHeader:]
+	m.mu.Lock()
+	asked, salt := m.wanted && bytes.Equal(payload, []byte{mysqlWantsKey}), m.salt
+	m.mu.Unlock()
+	switch {
+	case m.keyed:
+		m.keyed = false
+		password, err := mysqlPassword(payload, salt)
+		if err != nil {
+			return fmt.Errorf("%w: the function's password: %w", vfs.EPROTO, err)
+		}
+		packet = append([]byte{byte(len(password)), 0, 0, packet[3]}, password...)
+	case asked:
+		key, err := mysqlKey()
+		if err != nil {
+			return err
+		}
+		answer := append([]byte{0, 0, 0, packet[3] + 1, mysqlMore}, key.public...)
+		answer[0], answer[1] = byte(len(answer)-mysqlHeader), byte((len(answer)-mysqlHeader)>>8)
+		m.keyed = true
+		m.ahead.Add(-2) // of the guest's packets the server saw none, and of its own there is none
+		m.mu.Lock()
+		m.wanted, m.injected = false, answer
+		m.mu.Unlock()
+		return m.SetReadDeadline(time.Unix(1, 0)) // who reads is to look
+	}
+	packet[3] += byte(m.ahead.Load())
+	return writeAll(m.stream, packet)
+}
+
+// rsaKey is the key that guests encrypt passwords with.
+type rsaKey struct {
+	private *rsa.PrivateKey
+	public  []byte // in PEM
+}
+
+// mysqlKey makes the key when it is needed first. It leaves the process as little as what is
+// encrypted with it, and lives as long.
+var mysqlKey = sync.OnceValues(func() (*rsaKey, error) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &rsaKey{private, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}, nil
+})
+
+// mysqlPassword decrypts a password, with the NUL at its end.
+func mysqlPassword(encrypted, salt []byte) ([]byte, error) {
+	key, err := mysqlKey()
+	if err != nil {
+		return nil, err
+	}
+	password, err := rsa.DecryptOAEP(sha1.New(), nil, key.private, encrypted, nil) // as MySQL has it
+	if err != nil {
+		return nil, err
+	}
+	if len(salt) == 0 {
+		return nil, errors.New("it is without salt")
+	}
+	for i := range password {
+		password[i] ^= salt[i%len(salt)]
+	}
+	return password, nil
 }
