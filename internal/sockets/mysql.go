@@ -97,6 +97,15 @@ func writeAll(w io.Writer, p []byte) error {
 	return err
 }
 
+// readRest fills p with the rest of a packet, before which a stream may not end.
+func readRest(r io.Reader, p []byte) error {
+	_, err := io.ReadFull(r, p)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // readGreeting reads the server's first packet and takes the flag for TLS out of it, which has
 // to be there.
 func readGreeting(conn io.Reader) ([]byte, error) {
@@ -112,7 +121,7 @@ func readGreeting(conn io.Reader) ([]byte, error) {
 		return nil, &tlsError{errors.New("what the server sends first is no greeting of MySQL")}
 	}
 	packet := append(header[:], make([]byte, n)...)
-	if _, err := io.ReadFull(conn, packet[mysqlHeader:]); err != nil {
+	if err := readRest(conn, packet[mysqlHeader:]); err != nil {
 		return nil, err
 	}
 	return packet, clearSSL(packet[mysqlHeader:])
@@ -273,7 +282,7 @@ func (m *mysqlStream) next() ([]byte, error) {
 	}
 	packet := append(header, make([]byte, size)...)
 	payload := packet[mysqlHeader:]
-	if _, err := io.ReadFull(m.stream, payload); err != nil {
+	if err := readRest(m.stream, payload); err != nil {
 		return nil, err
 	}
 	packet[3] -= byte(m.ahead.Load())

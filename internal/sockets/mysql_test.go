@@ -288,6 +288,7 @@ func TestMySQLServerRefused(t *testing.T) {
 		{"another protocol", says("220 mail.example.com\r\n"), vfs.EPROTO, "no greeting"},
 		{"silent", says(""), vfs.ETIMEDOUT, "deadline"},
 		{"hangs up", func(net.Conn) {}, vfs.ECONNABORTED, ""},
+		{"hangs up after the header", func(conn net.Conn) { io.WriteString(conn, "\x10\x00\x00\x00") }, vfs.ECONNABORTED, ""},
 		{"hangs up in the middle", func(conn net.Conn) { io.WriteString(conn, "\x10\x00\x00\x00\x0a") }, vfs.ECONNABORTED, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -405,6 +406,7 @@ func (m memory) CloseWrite() error               { return nil }
 func FuzzMySQLStream(f *testing.F) {
 	f.Add([]byte(packet(3, "\x01\x04")+packet(5, "\x00")+"rest"), []byte(packet(3, "\x02")+packet(5, "x")), uint8(3))
 	f.Add([]byte(packet(3, "\xfemethod\x00salt\x00")+packet(5, "\xff")), []byte(packet(3, "")), uint8(1))
+	f.Add([]byte("\x30\x00\x00\x30"), []byte(""), uint8(0)) // ends behind a header
 	f.Fuzz(func(t *testing.T, server, guest []byte, step uint8) {
 		var whole, parts bytes.Buffer
 		m := newMySQLStream(memory{Reader: bytes.NewReader(server), Writer: &whole}, nil)
