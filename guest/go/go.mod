@@ -1,0 +1,3 @@
+module github.com/gojinn/gojinn/guest/go
+
+go 1.24

@@ -1,0 +1,130 @@
+package gojinn
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"slices"
+)
+
+// Serve answers the request for which the program was started, by handler (nil:
+// [http.DefaultServeMux]), and ends the program. It is the last thing that main
+// does.
+//
+// A handler that panics ends the program with exit code 2, its stack in the server's log; the
+// client gets 502. If it panics with [http.ErrAbortHandler], nothing is logged.
+//
+// What the program has done before Serve is done once and shared by all
+// requests, as long as it depends on nothing: see the package's documentation.
+func Serve(handler http.Handler) {
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	c := newCall(os.Stderr)
+	c.warm()
+	text, err := readInput(c.text[:0])
+	if err != nil {
+		c.fail(fmt.Errorf("reading the request: %w", err))
+	}
+	defer c.abort()
+	if err := c.answer(text, handler, writeOutput); err != nil {
+		c.fail(err)
+	}
+	exit(0)
+}
+
+// A call is all that a request needs, made before it is there and close
+// together: every page of memory that a request writes to is copied when the
+// program is taken back to where it waits for the next.
+type call struct {
+	in      input
+	request http.Request
+	url     url.URL
+	body    body
+	tls     tls.ConnectionState
+	addr    [24]byte // for an IPv4 address
+	out     response
+	log     io.Writer
+	values  [maxFields]string // of header fields
+	few     [bodyRoom]byte    // for a response's body
+	text    [inputRoom]byte   // for the request object, and the response object behind it
+}
+
+const (
+	inputRoom = 64 << 10
+	bodyRoom  = 2 << 10
+	maxFields = 32
+)
+
+func newCall(log io.Writer) *call {
+	c := &call{log: log}
+	c.in.header = make(http.Header, maxFields)
+	c.out.header = make(http.Header)
+	c.reset()
+	return c
+}
+
+// answer has the handler answer the request that text, which it uses up, is.
+func (c *call) answer(text []byte, handler http.Handler, write func([]byte) error) error {
+	if err := c.in.read(text); err != nil {
+		return fmt.Errorf("the request on stdin is not one of the json contract: %w", err)
+	}
+	if err := c.receive(); err != nil {
+		return fmt.Errorf("the request on stdin is not one of HTTP: %w", err)
+	}
+	c.out.object = text[len(text):]
+	handler.ServeHTTP(&c.out, &c.request)
+	return c.out.finish(write)
+}
+
+// abort ends the program without a word if the handler has asked for it.
+func (c *call) abort() {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		os.Exit(2)
+	default:
+		panic(p)
+	}
+}
+
+// fail ends the program with an error, which the server logs.
+func (c *call) fail(err error) {
+	fmt.Fprintf(c.log, "gojinn: %v\n", err)
+	os.Exit(1)
+}
+
+// readAll reads all that read has, into buf as long as there is room.
+func readAll(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			// In large steps: nothing collects what is left behind.
+			buf = slices.Grow(buf, 3*cap(buf))
+		}
+		n, err := read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+max(n, 0)]
+		switch {
+		case err == io.EOF || err == nil && n == 0:
+			return buf, nil
+		case err != nil:
+			return buf, err
+		}
+	}
+}
+
+// reset makes it ready for a request.
+func (c *call) reset() {
+	clear(c.in.header)
+	clear(c.out.header)
+	c.in = input{header: c.in.header, values: c.values[:0]}
+	c.out = response{header: c.out.header, body: c.few[:0], log: c.log}
+	c.request = *new(http.Request).WithContext(requestContext{context.Background(), &c.in.Request})
+	c.url, c.body, c.tls = url.URL{}, body{}, tls.ConnectionState{}
+}
+
+func init() { debug.SetGCPercent(400) }
