@@ -39,9 +39,11 @@ func (k linkKey) open() (caddy.Destructor, error) {
 
 // The pauses after attempts to connect that failed. They double, up to the longest.
 const (
-	firstPause     = 250 * time.Millisecond
-	firstAuthPause = 5 * time.Second // no server should see us guess
-	longestPause   = 30 * time.Second
+	firstPause   = 250 * time.Millisecond
+	longestPause = 10 * time.Second
+	// No server should see us guess.
+	firstAuthPause   = 5 * time.Second
+	longestAuthPause = time.Minute
 )
 
 // How a connection notices that it is lost: by a ping without an answer, or by what it can't
@@ -144,11 +146,11 @@ func orElse(err, other error) error {
 // lost notes that there is no connection, and when to try again. Lock should be held.
 func (l *link) lost(err error) {
 	l.js, l.err = nil, err
-	first := firstPause
+	first, longest := firstPause, longestPause
 	if isAuth(err) {
-		first = firstAuthPause
+		first, longest = firstAuthPause, longestAuthPause
 	}
-	l.pause = min(max(2*l.pause, first), longestPause)
+	l.pause = min(max(2*l.pause, first), longest)
 	l.retryAt = time.Now().Add(l.pause/2 + rand.N(l.pause/2+1))
 }
 

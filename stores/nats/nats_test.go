@@ -8,6 +8,6 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	s := start(t, jetStream(t))
+	s := start(t, jetStream(t.TempDir()))
 	storetest.Run(t, func(t *testing.T) stores.Store { return openAt(t, s) })
 }

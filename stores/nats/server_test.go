@@ -11,12 +11,19 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// The environment variable that makes of the test program a server, with these options as JSON.
+// The environment variable that makes of the test program a server: a member as JSON.
 const serverEnv = "GOJINN_TEST_NATS_SERVER"
 
+// member is a server of a cluster.
+type member struct {
+	Name, Dir         string
+	Port, ClusterPort int
+	Routes            string
+}
+
 func TestMain(m *testing.M) {
-	if options := os.Getenv(serverEnv); options != "" {
-		serve(options)
+	if text := os.Getenv(serverEnv); text != "" {
+		serve(text)
 		return
 	}
 	os.Exit(m.Run())
@@ -24,24 +31,26 @@ func TestMain(m *testing.M) {
 
 // serve is a NATS server, until it is killed or its parent is gone.
 func serve(text string) {
-	var options server.Options
-	if err := json.Unmarshal([]byte(text), &options); err != nil {
+	var m member
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		panic(err)
 	}
-	s, err := server.NewServer(&options)
+	options := jetStream(m.Dir)
+	options.ServerName, options.Port, options.Routes = m.Name, m.Port, server.RoutesFromStr(m.Routes)
+	options.Cluster = server.ClusterOpts{Name: "test", Host: options.Host, Port: m.ClusterPort}
+	s, err := server.NewServer(options)
 	if err != nil {
 		panic(err)
 	}
-	s.SetLogger(nil, false, false)
 	s.Start()
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
 	os.Exit(0)
 }
 
 // jetStream is the options of a server for tests.
-func jetStream(t *testing.T) *server.Options {
+func jetStream(dir string) *server.Options {
 	return &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir,
 		NoSigs: true, NoLog: true, JetStreamMaxMemory: 32 << 20, JetStreamMaxStore: 256 << 20,
 	}
 }
@@ -80,5 +89,5 @@ func open(t *testing.T, n *Nats) *Nats {
 
 func openAt(t *testing.T, s *server.Server) *Nats {
 	t.Helper()
-	return open(t, &Nats{URLs: []string{s.ClientURL()}})
+	return open(t, &Nats{URLs: []string{s.ClientURL()}, Timeout: caddy.Duration(20 * time.Second)})
 }

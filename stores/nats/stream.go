@@ -69,6 +69,7 @@ type stream struct {
 
 	turns [64]chan struct{} // held by who updates a key
 
+	opening   chan struct{} // held by who makes sure that the stream is there
 	sweeping  chan struct{} // held by who looks for what has expired
 	lastFreed bool          // whether the last one found any; guarded by sweeping
 
@@ -81,7 +82,7 @@ func newStream(l *link, namespace string) *stream {
 	token := strings.ReplaceAll(namespace, ".", "+")
 	s := &stream{
 		link: l, name: l.key.prefix + "_" + token, prefix: l.key.prefix + "." + token + ".",
-		sweeping: make(chan struct{}, 1),
+		opening: make(chan struct{}, 1), sweeping: make(chan struct{}, 1),
 	}
 	for i := range s.turns {
 		s.turns[i] = make(chan struct{}, 1)
@@ -210,13 +211,26 @@ func (s *stream) check(got jetstream.StreamConfig) error {
 	return nil
 }
 
+// isOpen tells whether the stream is known to be there.
+func (s *stream) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checked
+}
+
 // open makes sure that the stream is there.
 func (s *stream) open(ctx context.Context) error {
-	s.mu.Lock()
-	checked := s.checked
-	s.mu.Unlock()
-	if checked {
+	if s.isOpen() {
 		return nil
+	}
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return fmt.Errorf("opening the stream %s: %w", s.name, ctx.Err())
+	}
+	if s.isOpen() {
+		return nil // another was faster
 	}
 	info, err := request(ctx, s.link, func(ctx context.Context, js jetstream.JetStream) (*jetstream.StreamInfo, error) {
 		have, err := js.Stream(ctx, s.name)
