@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,9 +37,10 @@ type Server struct {
 	CA             string // path of the certificate that signs the server's
 }
 
-// Start makes a database cluster in a temporary folder and runs it. Without PostgreSQL the test is
+// Start makes a database cluster in a temporary folder and runs it. Who is let in is said by lines of
+// pg_hba.conf; without any, who comes over the network with the password. Without PostgreSQL the test is
 // skipped, or fails when Require says so.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, letIn ...string) *Server {
 	t.Helper()
 	bin, err := binaries()
 	if err != nil {
@@ -78,6 +80,12 @@ func Start(t testing.TB) *Server {
 	if err := ownKey(dir, data, owner); err != nil {
 		t.Fatal(err)
 	}
+	if len(letIn) > 0 {
+		// The file is there, and its owner's.
+		if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(strings.Join(letIn, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	address, err := process.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +106,7 @@ func Start(t testing.TB) *Server {
 	}
 	t.Cleanup(func() { p.Stop() })
 	err = p.Await(context.Background(), time.Minute, func() bool {
-		return run("pg_isready", "-q", "-h", dir, "-p", port).Run() == nil
+		return run("pg_isready", "-q", "-h", "127.0.0.1", "-p", port).Run() == nil
 	})
 	if err != nil {
 		text, _ := os.ReadFile(log.Name()) // at worst there is none
@@ -181,7 +189,7 @@ func writeCertificates(dir string) error {
 		return err
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{{127, 0, 0, 1}},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
