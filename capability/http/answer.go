@@ -46,16 +46,12 @@ func (r *rule) whole(ctx context.Context, req *request, response *http.Response,
 
 // readAll reads the body, up to the limit.
 func (r *rule) readAll(ctx context.Context, req *request, response *http.Response, held *held) ([]byte, error) {
-	tooLarge := &failure{"too_large", errTooLarge.Error(), nil}
 	// One byte more than there may be shows that there is more, or the end.
 	most, room := int64(math.MaxInt64), int64(4<<10)
 	if r.maxResponse >= 0 {
 		most = r.maxResponse + 1
 	}
 	if announced := response.ContentLength; announced >= 0 && req.method != http.MethodHead {
-		if announced >= most {
-			return nil, tooLarge
-		}
 		most = announced + 1
 		room = min(most, 1<<20) // it may be a lie
 	}
@@ -73,7 +69,7 @@ func (r *rule) readAll(ctx context.Context, req *request, response *http.Respons
 		body = body[:len(body)+n]
 		switch {
 		case r.maxResponse >= 0 && int64(len(body)) > r.maxResponse:
-			return nil, tooLarge
+			return nil, &failure{"too_large", errTooLarge.Error(), nil}
 		case err == io.EOF:
 			return body, nil
 		case err != nil:

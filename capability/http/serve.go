@@ -151,6 +151,9 @@ func (r *rule) exchange(ctx context.Context, req *request, body io.ReadCloser, a
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		return &failure{"protocol", "the server changes the protocol, which nobody asked for", nil}
 	}
+	if r.maxResponse >= 0 && response.ContentLength > r.maxResponse && req.method != http.MethodHead {
+		return &failure{"too_large", errTooLarge.Error(), nil}
+	}
 	if req.stream {
 		return r.stream(ctx, req, response, answer)
 	}
