@@ -18,21 +18,25 @@ import (
 	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
-// guest compiles the program in a folder.
-func guest(t testing.TB, config engine.Config, dir string) (*engine.Engine, *engine.Program) {
+// shared are the programs that most tests use, compiled once: by nobody closed.
+var shared sync.Map
+
+// guest returns the program in a folder.
+func guest(t testing.TB, dir string) *engine.Program {
 	t.Helper()
 	module := toolchaintest.Build(t, dir)
-	e, err := engine.New(config)
+	once, _ := shared.LoadOrStore(dir, sync.OnceValues(func() (*engine.Program, error) {
+		e, err := engine.New(engine.Config{})
+		if err != nil {
+			return nil, err
+		}
+		return e.Compile(context.Background(), module)
+	}))
+	program, err := once.(func() (*engine.Program, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close() })
-	program, err := e.Compile(t.Context(), module)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { program.Close() })
-	return e, program
+	return program
 }
 
 // run calls a program with arguments; the endpoints are granted.
@@ -74,7 +78,7 @@ func servers(t testing.TB) (plain, secured *Endpoint) {
 
 func TestGoGuest(t *testing.T) {
 	t.Parallel()
-	_, program := guest(t, engine.Config{}, "testdata/dial-go")
+	program := guest(t, "testdata/dial-go")
 	plain, secured := servers(t)
 	slow := *plain
 	slow.Host = "slow.example"
@@ -151,7 +155,7 @@ func closedPort(t testing.TB) uint16 {
 
 func TestCGuest(t *testing.T) {
 	t.Parallel()
-	_, program := guest(t, engine.Config{}, "testdata/dial-c")
+	program := guest(t, "testdata/dial-c")
 	plain, secured := servers(t)
 	for _, e := range []*Endpoint{plain, secured} {
 		out, log, err := run(t, program, engine.Options{}, []*Endpoint{e}, "/net/"+path(e), "/net/"+path(e))
@@ -164,7 +168,7 @@ func TestCGuest(t *testing.T) {
 // TestEndOfCall: what a call leaves open ends with it.
 func TestEndOfCall(t *testing.T) {
 	t.Parallel()
-	_, program := guest(t, engine.Config{}, "testdata/dial-go")
+	program := guest(t, "testdata/dial-go")
 	type stream struct {
 		text string
 		err  error
@@ -195,13 +199,17 @@ func TestEndOfCall(t *testing.T) {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	plain, _ := servers(t)
-	_, program := guest(t, engine.Config{Memory: 64 << 20}, "testdata/dial-go")
-	limits := engine.Limits{Files: 1 << 20}
-	_, log, err := run(t, program, engine.Options{Limits: limits}, []*Endpoint{plain}, "exhaust", path(plain))
+	e, err := engine.New(engine.Config{Memory: 64 << 20})
 	if err != nil {
-		t.Errorf("got %v\n%s", err, log)
+		t.Fatal(err)
 	}
-	// A second time there is as much.
+	t.Cleanup(func() { e.Close() })
+	program, err := e.Compile(t.Context(), toolchaintest.Build(t, "testdata/dial-go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	limits := engine.Limits{Files: 1 << 20}
 	out, log, err := run(t, program, engine.Options{Limits: limits}, []*Endpoint{plain}, "exhaust", path(plain))
 	if err != nil || out != "ok\n" {
 		t.Errorf("got %q, %v\n%s", out, err, log)
@@ -211,7 +219,7 @@ func TestMemory(t *testing.T) {
 // TestRefusals: who watches a call sees what it was refused.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	_, program := guest(t, engine.Config{}, "testdata/dial-go")
+	program := guest(t, "testdata/dial-go")
 	plain, secured := servers(t)
 	private := *plain
 	private.Host, private.Dial = "10.0.0.1", loopback.Dial
@@ -250,16 +258,18 @@ func TestRefusals(t *testing.T) {
 // BenchmarkGuest measures a program in Go that sends to a server and gets back what it sent:
 // single bytes, and as much as it can.
 func BenchmarkGuest(b *testing.B) {
-	_, program := guest(b, engine.Config{}, "testdata/dial-go")
+	program := guest(b, "testdata/dial-go")
 	plain, secured := servers(b)
 	for _, do := range []string{"rounds", "stream"} {
-		for b.Loop() {
-			out, log, err := run(b, program, engine.Options{}, []*Endpoint{plain, secured}, do, path(plain), path(secured))
-			if err != nil {
-				b.Fatalf("got %q, %v\n%s", out, err, log)
+		b.Run(do, func(b *testing.B) {
+			for b.Loop() {
+				out, log, err := run(b, program, engine.Options{}, []*Endpoint{plain, secured}, do, path(plain), path(secured))
+				if err != nil {
+					b.Fatalf("got %q, %v\n%s", out, err, log)
+				}
+				b.Log("\n" + log)
 			}
-			b.Log("\n" + log)
-		}
+		})
 	}
 }
 
