@@ -34,6 +34,7 @@ var rules = map[string][]string{
 		"github.com/caddyserver/caddy", "go.uber.org/zap", "golang.org/x/",
 	},
 	"stores":               {},
+	"stores/storetest":     {module + "/stores"},
 	"stores/bolt":          {module + "/stores", "github.com/caddyserver/caddy", "go.etcd.io/bbolt", "go.uber.org/zap"},
 	"stores/memory":        {module + "/stores", module + "/internal/units", "github.com/caddyserver/caddy"},
 	"stores/nats":          {module + "/stores", "github.com/caddyserver/caddy", "github.com/nats-io/", "go.uber.org/zap"},
