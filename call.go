@@ -16,6 +16,7 @@ import (
 
 	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
+	"github.com/gojinn/gojinn/internal/inbound"
 )
 
 // call is one request on its way through a function.
@@ -32,6 +33,11 @@ type call struct {
 // the request's, with the call's span. The error says how that ended, see
 // statusOf.
 func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	from, err := inboundOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	ctx = inbound.With(ctx, from)
 	in, out := c.newBuffer(), c.newBuffer()
 	defer in.free()
 	defer out.free()
@@ -51,6 +57,18 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return fmt.Errorf("%w: %w", errResponse, err)
 	}
 	return nil
+}
+
+// maxHops is how often a request may have passed through functions, by its CDN-Loop field.
+const maxHops = 8
+
+// inboundOf is what requests that the function makes hand on of r, unless it goes in circles.
+func inboundOf(ctx context.Context, r *http.Request) (*inbound.Request, error) {
+	hops, _ := inbound.Loop(r.Header[inbound.LoopField])
+	if hops > maxHops {
+		return nil, fmt.Errorf("%w: %d times, %d allowed", errLoop, hops, maxHops)
+	}
+	return &inbound.Request{Traceparent: traceparent(ctx, r), Hops: hops}, nil
 }
 
 func (c *call) newBuffer() *buffer { return newBuffer(c.function.engine.Budget()) }
@@ -119,7 +137,7 @@ func (c *call) runOn(ctx context.Context, v *version, in io.Reader, out *buffer)
 	return err
 }
 
-// metaOf collects what Caddy knows of a request.
+// metaOf collects what Caddy knows of a request. ctx holds what is known of it as inbound.
 func metaOf(ctx context.Context, r *http.Request, id string) contract.Meta {
 	meta := contract.Meta{
 		ID:          id,
@@ -128,7 +146,7 @@ func metaOf(ctx context.Context, r *http.Request, id string) contract.Meta {
 		Scheme:      "http",
 		Path:        r.URL.Path,
 		RemoteAddr:  clientIP(r),
-		Traceparent: traceparent(ctx, r),
+		Traceparent: inbound.From(ctx).Traceparent,
 	}
 	if r.TLS != nil {
 		meta.Scheme = "https"
@@ -180,7 +198,7 @@ const maxDetail = 8 << 10
 func (c *call) logEnd(reason string, err error) {
 	level := zapcore.ErrorLevel
 	switch reason {
-	case "canceled", "request_too_large", "overloaded":
+	case "canceled", "request_too_large", "overloaded", "loop":
 		level = zapcore.DebugLevel
 	}
 	entry := c.function.logger.Check(level, "call failed")

@@ -15,6 +15,8 @@ const statusClientGone = 499
 
 var (
 	errRequestTooLarge = errors.New("request body over max_request")
+	// errLoop is a request that has passed through functions too often.
+	errLoop = errors.New("the request goes in circles")
 	// errBody is a request body that ends early or is not framed as HTTP has
 	// it, other than by a client that is known to have gone.
 	errBody = errors.New("reading the request body")
@@ -34,6 +36,7 @@ var endings = []struct {
 	reason string
 }{
 	{is(errRequestTooLarge), http.StatusRequestEntityTooLarge, "request_too_large"},
+	{is(errLoop), http.StatusLoopDetected, "loop"},
 	{is(errResponse), statusClientGone, "canceled"},
 	{is(errUnloaded), http.StatusServiceUnavailable, "canceled"},
 	{slowBody, http.StatusRequestTimeout, "canceled"},
