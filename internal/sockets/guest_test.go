@@ -273,6 +273,22 @@ func BenchmarkGuest(b *testing.B) {
 	}
 }
 
+// BenchmarkSocket is BenchmarkGuest without a guest.
+func BenchmarkSocket(b *testing.B) {
+	plain, secured := servers(b)
+	for _, e := range []*Endpoint{plain, secured} {
+		b.Run(e.Kind()+" rounds", func(b *testing.B) {
+			s := connect(b, e)
+			p := make([]byte, 1)
+			for b.Loop() {
+				s.Write(b.Context(), p)
+				s.Read(b.Context(), p)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rounds/s")
+		})
+	}
+}
+
 // BenchmarkHost is BenchmarkGuest without a guest and without sockets of ours.
 func BenchmarkHost(b *testing.B) {
 	plain, secured := servers(b)

@@ -317,10 +317,26 @@ func (s *socket) Write(ctx context.Context, p []byte) (int, error) {
 	case s.mute:
 		return 0, vfs.EPIPE
 	}
-	n := s.out.add(p)
-	s.changed.Signal()
-	s.send()
+	n, err := s.writeNow(p)
+	if err != nil {
+		s.outErr = s.broken(err)
+		return 0, s.outErr
+	}
+	if n < len(p) {
+		n += s.out.add(p[n:])
+		s.changed.Signal()
+		s.send()
+	}
 	return n, nil
+}
+
+// writeNow writes what the system takes at once, if nothing has to be written before: that saves
+// the way through another goroutine. mu is held.
+func (s *socket) writeNow(p []byte) (int, error) {
+	if conn, ok := s.conn.(plain); ok && s.out.held == 0 && !s.writing {
+		return tryWrite(conn.Conn, p)
+	}
+	return 0, nil
 }
 
 // Shutdown implements [vfs.Socket]. What has been written before is sent first.
