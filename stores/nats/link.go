@@ -65,6 +65,7 @@ type link struct {
 	// Since when there is no connection though there was one, as Unix time in ns; 0: there is.
 	lostAt atomic.Int64
 
+	// Not to be held while the client is called, which may wait for a server.
 	mu      sync.Mutex
 	js      jetstream.JetStream // nil: not connected yet
 	dialing chan struct{}       // closed when the attempt under way is over
@@ -108,9 +109,6 @@ func (l *link) stream(namespace string) *stream {
 func (l *link) connection(ctx context.Context) (jetstream.JetStream, error) {
 	for waited := false; ; waited = true {
 		l.mu.Lock()
-		if l.js != nil && l.js.Conn().IsClosed() {
-			l.lost(fmt.Errorf("the connection was closed: %w", orElse(l.js.Conn().LastError(), client.ErrConnectionClosed)))
-		}
 		if js := l.js; js != nil {
 			l.mu.Unlock()
 			if since := l.lostAt.Load(); since != 0 && time.Since(time.Unix(0, since)) > l.key.timeout {
@@ -136,11 +134,17 @@ func (l *link) connection(ctx context.Context) (jetstream.JetStream, error) {
 	}
 }
 
-func orElse(err, other error) error {
-	if err != nil {
-		return err
+// drop forgets a connection that the client has given up, such as one that is not let in again.
+func (l *link) drop(nc *client.Conn) {
+	err := nc.LastError()
+	if err == nil {
+		err = client.ErrConnectionClosed
 	}
-	return other
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.js != nil && l.js.Conn() == nc {
+		l.lost(fmt.Errorf("the connection was closed: %w", err))
+	}
 }
 
 // lost notes that there is no connection, and when to try again. Lock should be held.
@@ -170,6 +174,10 @@ func isAuth(err error) bool {
 func (l *link) dial(done chan struct{}) {
 	defer close(done)
 	js, err := l.connect()
+	if err == nil {
+		nc := js.Conn()
+		log().Info("connected", zap.String("server", nc.ConnectedUrlRedacted()), zap.String("version", nc.ConnectedServerVersion()))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dialing = nil
@@ -183,7 +191,6 @@ func (l *link) dial(done chan struct{}) {
 	default:
 		l.js, l.err, l.pause = js, nil, 0
 		l.lostAt.Store(0)
-		log().Info("connected", zap.String("server", js.Conn().ConnectedUrlRedacted()), zap.String("version", js.Conn().ConnectedServerVersion()))
 	}
 }
 
@@ -209,7 +216,10 @@ func (l *link) connect() (jetstream.JetStream, error) {
 			l.lostAt.Store(0)
 			log().Info("connected again", zap.String("server", nc.ConnectedUrlRedacted()))
 		}),
-		client.ClosedHandler(func(nc *client.Conn) { log().Error("connection closed", zap.Error(nc.LastError())) }),
+		client.ClosedHandler(func(nc *client.Conn) {
+			log().Error("connection closed", zap.Error(nc.LastError()))
+			l.drop(nc)
+		}),
 		client.ErrorHandler(func(_ *client.Conn, _ *client.Subscription, err error) {
 			l.reported.Store(&report{err, time.Now()})
 			log().Warn("reported by the server", zap.Error(err))
@@ -283,6 +293,9 @@ func request[T any](ctx context.Context, l *link, do func(context.Context, jetst
 		answer, err := once(ctx, js, do)
 		if err == nil || !isPassing(err) {
 			return answer, err
+		}
+		if errors.Is(err, client.ErrConnectionClosed) {
+			l.drop(js.Conn())
 		}
 		if ctx.Err() != nil || backoff(ctx, round) != nil {
 			if r := l.reported.Load(); r != nil && r.at.After(began) {

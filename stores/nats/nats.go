@@ -232,10 +232,12 @@ func (n *Nats) do(ctx context.Context, ns stores.Namespace, keys []string, op fu
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return fmt.Errorf("%w (nats: %w)", ctx.Err(), err)
 	case isVerdict(err):
 		return err
+	case ctx.Err() != nil:
+		if !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 	case limited.Err() != nil:
 		// Not as the error of a context: the caller's isn't over.
 		return fmt.Errorf("nats: namespace %s: not done within %s: %v", ns.Name, n.key.timeout, err)
