@@ -25,10 +25,12 @@ type guest struct {
 func guests() []guest {
 	return []guest{
 		{name: "echo-go", language: "Go", work: "echo", source: "bench/guests/echo"},
+		{name: "echo-go-sdk", language: "Go with the SDK", work: "echo", source: "bench/guests/echo-go-sdk"},
 		{name: "echo-rust", language: "Rust", work: "echo", source: "bench/guests/echo-rust"},
 		{name: "echo-zig", language: "Zig", work: "echo", source: "bench/guests/echo-zig"},
 		{name: "echo-c", language: "C", work: "echo", source: "bench/guests/echo-c"},
 		{name: "contact-go", language: "Go", work: "contact", source: "examples/contact"},
+		{name: "contact-go-sdk", language: "Go with the SDK", work: "contact", source: "bench/guests/contact-go-sdk"},
 		{name: "contact-rust", language: "Rust", work: "contact", source: "examples/contact-rust"},
 		{name: "contact-zig", language: "Zig", work: "contact", source: "examples/contact-zig"},
 		{name: "contact-c", language: "C", work: "contact", source: "examples/contact-c"},
