@@ -40,7 +40,7 @@ var rules = map[string][]string{
 	"stores/nats":          {module + "/stores", "github.com/caddyserver/caddy", "github.com/nats-io/", "go.uber.org/zap"},
 	"internal/egress":      {"golang.org/x/"},
 	"internal/exchange":    {module + "/engine"},
-	"internal/sockets":     {module + "/engine", module + "/internal/egress"},
+	"internal/sockets":     {module + "/engine", module + "/internal/egress", "golang.org/x/sys"},
 	"internal/inbound":     {},
 	"internal/units":       {"github.com/caddyserver/caddy", "github.com/dustin/go-humanize"},
 	"internal/placeholder": {module + "/engine", "github.com/caddyserver/caddy"},
