@@ -100,6 +100,9 @@ type functionInfo struct {
 	Error     string         `json:"error,omitempty"` // why the file as it is doesn't serve
 	Since     *time.Time     `json:"error_since,omitempty"`
 	Env       []string       `json:"env,omitempty"` // names; the values are nobody's business
+	// What it was refused, if it has `allow audit`, and whether there was more; only told of one function.
+	Refused     []refusalInfo `json:"refused,omitzero"`
+	RefusedMore bool          `json:"refused_more,omitempty"`
 }
 
 type sandboxesInfo struct {
@@ -162,7 +165,9 @@ func (a *adminAPI) one(w http.ResponseWriter, r *http.Request) error {
 	for _, h := range published.publishers() {
 		h.show(func(f *function) {
 			if f.name == name {
-				found = append(found, f.info())
+				i := f.info()
+				i.addRefusals(f.denied)
+				found = append(found, i)
 			}
 		})
 	}

@@ -21,13 +21,13 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "function",
-		Usage: "new|build|call|dev|compile|bench|inspect",
+		Usage: "new|build|call|dev|compile|bench|inspect|audit",
 		Short: "Works on WebAssembly functions",
 		Long: `
 Starts, compiles, tries out, serves and examines functions: WASI programs that
 answer HTTP requests. See "function <command> --help".`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), compileCommand(), benchCommand(), inspectCommand())
+			cmd.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), compileCommand(), benchCommand(), inspectCommand(), auditCommand())
 		},
 	})
 }

@@ -89,24 +89,33 @@ func (f *functionFlags) load(module string) (*functionConfig, error) {
 func (f *functionFlags) configured(h *Handler, apps caddy.ModuleMap) (*functionConfig, error) {
 	h.Args = append(h.Args, f.args...)
 	for _, line := range f.allow {
-		// Through the directive's own parser: a flag means what the line would.
-		tokens, err := caddyfile.Tokenize([]byte("gojinn module {\n allow "+line+"\n}"), "--allow")
+		grant, err := parseAllowLine(line)
 		if err != nil {
 			return nil, fmt.Errorf("--allow %q: %w", line, err)
 		}
-		var one Handler
-		d := caddyfile.NewDispenser(tokens)
-		err = one.UnmarshalCaddyfile(d)
-		if err == nil && d.Next() {
-			err = errors.New("holds more than one allow line")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--allow %q: %w", line, err)
-		}
-		h.AllowRaw = append(h.AllowRaw, one.AllowRaw...)
+		h.AllowRaw = append(h.AllowRaw, grant)
 	}
 	text, err := json.Marshal(h)
 	return &functionConfig{handler: text, apps: apps}, err
+}
+
+// parseAllowLine parses what follows `allow` in a Caddyfile, by the directive's own parser, so that it
+// means what the line would.
+func parseAllowLine(line string) (json.RawMessage, error) {
+	tokens, err := caddyfile.Tokenize([]byte("gojinn module {\n allow "+line+"\n}"), "--allow")
+	if err != nil {
+		return nil, err
+	}
+	var h Handler
+	d := caddyfile.NewDispenser(tokens)
+	err = h.UnmarshalCaddyfile(d)
+	switch {
+	case err != nil:
+		return nil, err
+	case d.Next() || len(h.AllowRaw) != 1:
+		return nil, errors.New("holds more than one allow line")
+	}
+	return h.AllowRaw[0], nil
 }
 
 // configuredFunction is a gojinn handler found in a configuration.

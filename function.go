@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/gojinn/gojinn/capability/audit"
 	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
 )
@@ -23,11 +24,12 @@ import (
 // it is good. Safe for concurrent use.
 type function struct {
 	*settings
-	name   string // in logs, placeholders and the admin API
-	series string // in metrics
-	route  string // "" unless it is a folder's
-	place  place  // in the folder
-	path   string // of the module file
+	name   string        // in logs, placeholders and the admin API
+	series string        // in metrics
+	route  string        // "" unless it is a folder's
+	place  place         // in the folder
+	path   string        // of the module file
+	denied *audit.Record // what it was refused; nil: nobody wants to know
 
 	life context.Context // until it is closed
 	end  context.CancelFunc
@@ -67,6 +69,7 @@ const (
 func newFunction(s *settings, name, series, path string) *function {
 	f := &function{settings: s, name: name, series: series, path: path}
 	f.life, f.end = context.WithCancel(s.life)
+	f.denied = f.record()
 	live.keep(series)
 	return f
 }
@@ -93,6 +96,9 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 	}
 	options := f.options
 	options.Settled = f.logStart
+	if f.denied != nil {
+		options.Grants.Watch(f.denied.Add)
+	}
 	made, err := program.Function(options)
 	if err != nil {
 		return nil, errors.Join(err, program.Close())

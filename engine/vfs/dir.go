@@ -60,6 +60,9 @@ func (d *Dir) SetTimes(ctx context.Context, accessed, modified time.Time) error 
 // Open opens path. What is a directory comes back as a *Dir.
 func (d *Dir) Open(ctx context.Context, path string, flags OpenFlags) (File, error) {
 	f, err := d.open(ctx, path, flags)
+	if err != nil && flags&OnlyDirectory != 0 {
+		path += "/"
+	}
 	return f, d.told(path, flags&Changing != 0, err)
 }
 

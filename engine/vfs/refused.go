@@ -1,6 +1,9 @@
 package vfs
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // told returns err. If that is what the tree says of a path, and not a mount, who wants to know of
 // it is told.
@@ -8,7 +11,11 @@ func (d *Dir) told(guestPath string, change bool, err error) error {
 	if err == nil || d.view.Refused == nil {
 		return err
 	}
-	switch full := d.below(guestPath); ErrnoOf(err) {
+	full := d.below(guestPath)
+	if strings.HasSuffix(guestPath, "/") && full != "/" {
+		full += "/"
+	}
+	switch ErrnoOf(err) {
 	case EROFS:
 		d.view.Refused(full, change)
 	case ENOENT:

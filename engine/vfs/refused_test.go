@@ -53,8 +53,9 @@ func TestRefused(t *testing.T) {
 	}{
 		{"read", opening(root, "etc/passwd", Read), []string{"/etc/passwd false"}},
 		{"write", opening(root, "tmp/x", Write|Create), []string{"/tmp/x true"}},
+		{"a directory", opening(root, "etc/ssl", Read|OnlyDirectory), []string{"/etc/ssl/ false"}},
 		{"make at the root", opening(root, "x", Write|Create), []string{"/x true"}},
-		{"look", lookup("etc//./x/../y/"), []string{"/etc/y false"}},
+		{"look", lookup("etc//./x/../y/"), []string{"/etc/y/ false"}},
 		{"beside a device", lookup("dev/tty"), []string{"/dev/tty false"}},
 		{"on the way to a mount", opening(deep, "in/other", Read), []string{"/deep/in/other false"}},
 		{"there", lookup("ro/file"), nil},

@@ -144,7 +144,7 @@ type View struct {
 	BeforeMount func(guestPath string)
 	// Refused, if set, is called with the absolute path of what a guest has asked for and can't have as
 	// the tree is: since no mount has the path, or with change since it may not be changed there. The
-	// path is as the guest wrote it, but for "." and "..".
+	// path is as the guest wrote it, but for "." and ".."; if it had to be a directory's it ends in a slash.
 	Refused func(guestPath string, change bool)
 
 	tree    *Tree
