@@ -200,7 +200,7 @@ func TestAnswers(t *testing.T) {
 		case "/large":
 			w.Write(make([]byte, 100_000))
 		case "/redirect":
-			http.Redirect(w, r, "/text", 302)
+			http.Redirect(w, r, "/text", http.StatusFound)
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -307,7 +307,7 @@ func TestRedirects(t *testing.T) {
 			return
 		}
 		if r.URL.Path == "/ring" {
-			http.Redirect(w, r, "/ring", 307)
+			http.Redirect(w, r, "/ring", http.StatusTemporaryRedirect)
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
