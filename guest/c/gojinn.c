@@ -61,16 +61,26 @@ void gojinn_free(gojinn_buffer *b) {
 	*b = (gojinn_buffer){0};
 }
 
+// Returns a list of len elements with room for one more. It doubles whenever the length is
+// a power of two.
+static void *grown(void *list, size_t len, size_t size) {
+	if ((len & (len - 1)) != 0) return list;
+	size_t room = len == 0 ? 1 : len * 2;
+	list = room <= SIZE_MAX / size ? realloc(list, room * size) : NULL;
+	if (list == NULL) out_of_memory();
+	return list;
+}
+
 static gojinn_pair *add_pair(gojinn_pairs *p) {
-	// Room doubles whenever the length is a power of two.
-	if ((p->len & (p->len - 1)) == 0) {
-		size_t room = p->len == 0 ? 1 : p->len * 2;
-		gojinn_pair *list = room <= SIZE_MAX / sizeof *list ? realloc(p->list, room * sizeof *list) : NULL;
-		if (list == NULL) out_of_memory();
-		p->list = list;
-	}
+	p->list = grown(p->list, p->len, sizeof *p->list);
 	p->list[p->len] = (gojinn_pair){0};
 	return &p->list[p->len++];
+}
+
+static gojinn_buffer *add_element(gojinn_list *l) {
+	l->list = grown(l->list, l->len, sizeof *l->list);
+	l->list[l->len] = (gojinn_buffer){0};
+	return &l->list[l->len++];
 }
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; }
@@ -81,6 +91,13 @@ static bool same_field(const gojinn_buffer *a, const char *name, size_t len) {
 		if (lower(a->data[i]) != lower(name[i])) return false;
 	}
 	return true;
+}
+
+static const gojinn_buffer *first_field(const gojinn_pairs *p, const char *name) {
+	for (size_t i = 0; i < p->len; i++) {
+		if (same_field(&p->list[i].name, name, strlen(name))) return &p->list[i].value;
+	}
+	return NULL;
 }
 
 static const gojinn_buffer *first_value(const gojinn_pairs *p, const char *name) {
@@ -116,6 +133,20 @@ bool gojinn_read_all(int fd, gojinn_buffer *b) {
 	}
 }
 
+// Writes a line, which has no newline inside, to the file at path and reads all that comes
+// back into answer. False: errno.
+static bool ask(const char *path, gojinn_buffer *line, gojinn_buffer *answer) {
+	clear(answer);
+	int fd = open(path, O_RDWR);
+	if (fd < 0) return false;
+	gojinn_add_text(line, "\n");
+	bool asked = gojinn_write_all(fd, line->data, line->len) && gojinn_read_all(fd, answer);
+	int error = errno;
+	close(fd);
+	errno = error;
+	return asked;
+}
+
 // --- Request and response ---
 
 void gojinn_log(const char *level, const char *message) {
@@ -135,10 +166,7 @@ _Noreturn void gojinn_die(const char *message) {
 }
 
 const gojinn_buffer *gojinn_request_header(const gojinn_request *r, const char *name) {
-	for (size_t i = 0; i < r->headers.len; i++) {
-		if (same_field(&r->headers.list[i].name, name, strlen(name))) return &r->headers.list[i].value;
-	}
-	return NULL;
+	return first_field(&r->headers, name);
 }
 
 const gojinn_buffer *gojinn_request_query(const gojinn_request *r, const char *name) {
@@ -205,10 +233,14 @@ static bool parse_request(const gojinn_buffer *json, gojinn_request *r) {
 	return gojinn_json_end(&j);
 }
 
-void gojinn_response_header(gojinn_response *r, const char *name, const char *value) {
-	gojinn_pair *added = add_pair(&r->headers);
+static void add_field(gojinn_pairs *headers, const char *name, const char *value) {
+	gojinn_pair *added = add_pair(headers);
 	gojinn_add_text(&added->name, name);
 	gojinn_add_text(&added->value, value);
+}
+
+void gojinn_response_header(gojinn_response *r, const char *name, const char *value) {
+	add_field(&r->headers, name, value);
 }
 
 static void add_base64(gojinn_buffer *b, const char *bytes, size_t len) {
@@ -223,16 +255,18 @@ static void add_base64(gojinn_buffer *b, const char *bytes, size_t len) {
 	}
 }
 
-// Adds a body as the member that the contract has for it, name included: text as it is,
-// other bytes in base64.
-static void add_body(gojinn_buffer *b, const gojinn_buffer *body) {
-	if (gojinn_utf8_valid(body->data, body->len)) {
-		gojinn_add_text(b, "\"body\":");
-		gojinn_json_add(b, body->data, body->len);
+// Adds a member with any bytes: text as it is, other bytes in base64 and with _base64
+// behind the name.
+static void add_bytes(gojinn_buffer *b, const char *name, const char *bytes, size_t len) {
+	gojinn_add_text(b, "\"");
+	gojinn_add_text(b, name);
+	if (gojinn_utf8_valid(bytes, len)) {
+		gojinn_add_text(b, "\":");
+		gojinn_json_add(b, bytes, len);
 		return;
 	}
-	gojinn_add_text(b, "\"body_base64\":\"");
-	add_base64(b, body->data, body->len);
+	gojinn_add_text(b, "_base64\":\"");
+	add_base64(b, bytes, len);
 	gojinn_add_text(b, "\"");
 }
 
@@ -291,7 +325,7 @@ int gojinn_serve(gojinn_handler *handler) {
 	gojinn_add_text(&out, ",\"headers\":");
 	add_headers(&out, &response.headers);
 	gojinn_add_text(&out, ",");
-	add_body(&out, &response.body);
+	add_bytes(&out, "body", response.body.data, response.body.len);
 	gojinn_add_text(&out, "}\n");
 	if (!gojinn_write_all(1, out.data, out.len)) gojinn_die("writing the response");
 	return 0;
@@ -365,6 +399,196 @@ bool gojinn_kv_delete(const gojinn_kv *kv, const char *key) {
 	bool deleted = unlink(path.data) == 0;
 	gojinn_free(&path);
 	return deleted;
+}
+
+// What an operation has answered.
+typedef struct {
+	gojinn_buffer value, cursor, error;
+} kv_answer;
+
+static void read_keys(gojinn_json *j, gojinn_list *keys) {
+	gojinn_buffer name = {0};
+	gojinn_json_array(j);
+	while (gojinn_json_element(j)) {
+		gojinn_json_object(j);
+		while (gojinn_json_member(j, &name)) {
+			if (gojinn_equals(&name, "key")) {
+				gojinn_json_string(j, add_element(keys));
+			} else if (gojinn_equals(&name, "key_base64")) {
+				gojinn_json_base64(j, add_element(keys));
+			} else {
+				gojinn_json_skip(j);
+			}
+		}
+	}
+	gojinn_free(&name);
+}
+
+static bool parse_kv_answer(const gojinn_buffer *text, kv_answer *answer, gojinn_list *keys) {
+	gojinn_json j = gojinn_json_read(text->data, text->len);
+	j.strict = true;
+	gojinn_buffer name = {0};
+	gojinn_json_object(&j);
+	while (gojinn_json_member(&j, &name)) {
+		if (gojinn_equals(&name, "value")) {
+			gojinn_json_string(&j, &answer->value);
+		} else if (gojinn_equals(&name, "keys") && keys != NULL) {
+			read_keys(&j, keys);
+		} else if (gojinn_equals(&name, "cursor")) {
+			gojinn_json_string(&j, &answer->cursor);
+		} else if (gojinn_equals(&name, "error")) {
+			gojinn_json_string(&j, &answer->error);
+		} else {
+			gojinn_json_skip(&j);
+		}
+	}
+	gojinn_free(&name);
+	return gojinn_json_end(&j);
+}
+
+// Has the host do what files can't. False: errno.
+static bool operate(const gojinn_kv *kv, gojinn_buffer *line, kv_answer *answer, gojinn_list *keys) {
+	static const struct {
+		const char *code;
+		int error;
+	} errors[] = {{"invalid", EINVAL}, {"not_integer", ERANGE}, {"read_only", EROFS}, {"too_large", EFBIG}, {"full", ENOSPC}};
+	gojinn_buffer device = {0}, text = {0};
+	add_buffer(&device, &kv->folder);
+	gojinn_add_text(&device, "/.do");
+	*answer = (kv_answer){0};
+	bool asked = ask(device.data, line, &text);
+	int error = asked ? 0 : errno;
+	if (asked && !parse_kv_answer(&text, answer, keys)) {
+		error = EIO;
+	} else if (answer->error.len > 0) {
+		error = EIO;
+		for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+			if (gojinn_equals(&answer->error, errors[i].code)) error = errors[i].error;
+		}
+	}
+	gojinn_free(&device);
+	gojinn_free(&text);
+	gojinn_free(&answer->error);
+	if (error != 0) errno = error;
+	return error == 0;
+}
+
+bool gojinn_kv_incr(const gojinn_kv *kv, const char *key, int64_t by, int64_t *sum) {
+	kv_answer answer;
+	gojinn_buffer line = {0};
+	gojinn_add_text(&line, "{\"op\":\"incr\",");
+	add_bytes(&line, "key", key, strlen(key));
+	gojinn_add_text(&line, ",\"by\":");
+	add_integer(&line, by);
+	gojinn_add_text(&line, "}");
+	bool done = operate(kv, &line, &answer, NULL);
+	if (done && sum != NULL) {
+		gojinn_json j = gojinn_json_read(answer.value.data, answer.value.len);
+		done = gojinn_json_integer(&j, sum) && gojinn_json_end(&j);
+		if (!done) errno = EIO;
+	}
+	gojinn_free(&line);
+	gojinn_free(&answer.value);
+	gojinn_free(&answer.cursor);
+	return done;
+}
+
+bool gojinn_kv_list(const gojinn_kv *kv, const char *prefix, gojinn_list *keys) {
+	kv_answer answer = {0};
+	bool done;
+	do {
+		gojinn_buffer line = {0};
+		gojinn_add_text(&line, "{\"op\":\"list\",\"limit\":1000,\"cursor\":");
+		gojinn_json_add(&line, answer.cursor.data, answer.cursor.len);
+		gojinn_add_text(&line, ",");
+		add_bytes(&line, "prefix", prefix, strlen(prefix));
+		gojinn_add_text(&line, "}");
+		gojinn_free(&answer.cursor);
+		done = operate(kv, &line, &answer, keys);
+		gojinn_free(&line);
+		gojinn_free(&answer.value);
+	} while (done && answer.cursor.len > 0);
+	gojinn_free(&answer.cursor);
+	return done;
+}
+
+// --- Outbound HTTP ---
+
+void gojinn_http_request_header(gojinn_http_request *r, const char *name, const char *value) {
+	add_field(&r->headers, name, value);
+}
+
+const gojinn_buffer *gojinn_http_response_header(const gojinn_http_response *r, const char *name) {
+	return first_field(&r->headers, name);
+}
+
+static gojinn_buffer http_line(const gojinn_http_request *r) {
+	const char *method = r->method != NULL ? r->method : "GET";
+	gojinn_buffer line = {0};
+	gojinn_add_text(&line, "{\"method\":");
+	gojinn_json_add(&line, method, strlen(method));
+	gojinn_add_text(&line, ",\"url\":");
+	gojinn_json_add(&line, r->url, strlen(r->url));
+	gojinn_add_text(&line, ",\"headers\":");
+	add_headers(&line, &r->headers);
+	if (r->body.len > 0) {
+		gojinn_add_text(&line, ",");
+		add_bytes(&line, "body", r->body.data, r->body.len);
+	}
+	gojinn_add_text(&line, "}");
+	return line;
+}
+
+static bool parse_answer(const gojinn_buffer *answer, gojinn_http_response *r) {
+	gojinn_json j = gojinn_json_read(answer->data, answer->len);
+	j.strict = true;
+	gojinn_buffer name = {0};
+	int64_t status = 0;
+	gojinn_json_object(&j);
+	while (gojinn_json_member(&j, &name)) {
+		if (gojinn_equals(&name, "status")) {
+			gojinn_json_integer(&j, &status);
+		} else if (gojinn_equals(&name, "headers")) {
+			gojinn_json_lists(&j, &r->headers);
+		} else if (gojinn_equals(&name, "body")) {
+			gojinn_json_string(&j, &r->body);
+		} else if (gojinn_equals(&name, "body_base64")) {
+			gojinn_json_base64(&j, &r->body);
+		} else if (gojinn_equals(&name, "error")) {
+			gojinn_json_string(&j, &r->failure);
+		} else if (gojinn_equals(&name, "reason")) {
+			gojinn_json_string(&j, &r->reason);
+		} else {
+			gojinn_json_skip(&j);
+		}
+	}
+	gojinn_free(&name);
+	r->status = (int)status;
+	return gojinn_json_end(&j) && status >= 0 && status <= UINT16_MAX && (status == 0) != (r->failure.len == 0);
+}
+
+bool gojinn_http_fetch(const gojinn_http_request *request, gojinn_http_response *response) {
+	*response = (gojinn_http_response){0};
+	clear(&response->body);
+	clear(&response->failure);
+	clear(&response->reason);
+	gojinn_buffer line = http_line(request), answer = {0};
+	const char *problem = NULL;
+	if (!ask("/net/http", &line, &answer)) {
+		problem = strerror(errno);
+	} else if (!parse_answer(&answer, response)) {
+		problem = "the answer is not what the contract says";
+	}
+	if (problem != NULL) {
+		response->status = 0;
+		clear(&response->failure);
+		gojinn_add_text(&response->failure, "file");
+		clear(&response->reason);
+		gojinn_add_text(&response->reason, problem);
+	}
+	gojinn_free(&line);
+	gojinn_free(&answer);
+	return response->status != 0;
 }
 
 // --- Byte streams ---

@@ -46,6 +46,11 @@ typedef struct {
 	size_t len;
 } gojinn_pairs;
 
+typedef struct {
+	gojinn_buffer *list;
+	size_t len;
+} gojinn_list;
+
 // --- Request and response ---
 
 // An HTTP request. Members that the server leaves out are empty; data is never NULL.
@@ -104,9 +109,10 @@ bool gojinn_read_all(int fd, gojinn_buffer *b);              // adds to b; false
 
 // --- Key-value namespaces: `allow kv <namespace>` ---
 
-// A namespace is a folder, /kv/<namespace>, a key the name of a file in it. Keys are 1 to
-// 255 bytes of any kind. Functions that return false have set errno; ENOENT where the
-// namespace was not granted.
+// A namespace is a folder, /kv/<namespace>, a key the name of a file in it. Keys are texts,
+// not empty; percent-encoded, as they are in the name, at most 255 bytes. Functions that return
+// false have set errno: ENOENT where the namespace was not granted, EROFS where it may only
+// be read, ENOSPC, EFBIG, EINVAL, …
 typedef struct {
 	gojinn_buffer folder;
 } gojinn_kv;
@@ -119,6 +125,42 @@ bool gojinn_kv_get(const gojinn_kv *kv, const char *key, gojinn_buffer *value); 
 bool gojinn_kv_put(const gojinn_kv *kv, const char *key, const void *value, size_t len);
 bool gojinn_kv_create(const gojinn_kv *kv, const char *key, const void *value, size_t len); // EEXIST: the key has a value, and keeps it
 bool gojinn_kv_delete(const gojinn_kv *kv, const char *key);                                // ENOENT: no such key
+
+// Adds to the integer that a key has, as text; without one it is 0. ERANGE: it is none, or
+// the sum would be none of 64 bits. sum may be NULL.
+bool gojinn_kv_incr(const gojinn_kv *kv, const char *key, int64_t by, int64_t *sum);
+
+// Adds all keys that begin with a prefix to a list, in the order of their bytes.
+bool gojinn_kv_list(const gojinn_kv *kv, const char *prefix, gojinn_list *keys);
+
+// --- Outbound HTTP: `allow http <origin>` ---
+
+// A request to another server.
+typedef struct {
+	const char *method;   // NULL: GET
+	const char *url;      // absolute, with http or https
+	gojinn_pairs headers; // one pair for each value
+	gojinn_buffer body;   // any bytes, at most some MiB
+} gojinn_http_request;
+
+// What another server has answered, or why there is no answer. data is never NULL.
+typedef struct {
+	int status;           // 0: there is no answer
+	gojinn_pairs headers; // in the usual capitals (Content-Type), one pair for each value
+	gojinn_buffer body;   // any bytes
+	gojinn_buffer failure; // refused if no grant allows it, invalid, dns, connect, tls, timeout, too_large, protocol, overloaded, …, or
+	                       // file if /net/http can't be used: where there is no grant at all
+	gojinn_buffer reason;  // the same for people
+} gojinn_http_response;
+
+// Adds a header field. A name given several times has several values.
+void gojinn_http_request_header(gojinn_http_request *r, const char *name, const char *value);
+
+// Returns the first value of that name, in whatever capitals, NULL without one.
+const gojinn_buffer *gojinn_http_response_header(const gojinn_http_response *r, const char *name);
+
+// Sends a request and waits for all of the answer. False: there is none.
+bool gojinn_http_fetch(const gojinn_http_request *request, gojinn_http_response *response);
 
 // --- Byte streams: `allow tcp <host:port>`, `allow tls <host:port>` ---
 

@@ -9,6 +9,7 @@
 const std = @import("std");
 const Allocator = std.mem.Allocator;
 
+pub const http = @import("http.zig");
 pub const json = @import("json.zig");
 pub const kv = @import("kv.zig");
 pub const tcp = @import("socket.zig").tcp;

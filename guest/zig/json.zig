@@ -338,15 +338,17 @@ pub fn object(allocator: Allocator, members: []const Pair) Allocator.Error![]con
     return out.items;
 }
 
-/// Appends a body as the member that the contract has for it, name included: text as
-/// it is, other bytes in base64.
-pub fn writeBody(allocator: Allocator, out: *Buffer, body: []const u8) Allocator.Error!void {
-    if (std.unicode.utf8ValidateSlice(body)) {
-        try out.appendSlice(allocator, "\"body\":");
-        return writeString(allocator, out, body);
+/// Appends a member with any bytes: text as it is, other bytes in base64 and with
+/// _base64 behind the name.
+pub fn writeBytes(allocator: Allocator, out: *Buffer, name: []const u8, bytes: []const u8) Allocator.Error!void {
+    try out.append(allocator, '"');
+    try out.appendSlice(allocator, name);
+    if (std.unicode.utf8ValidateSlice(bytes)) {
+        try out.appendSlice(allocator, "\":");
+        return writeString(allocator, out, bytes);
     }
-    try out.appendSlice(allocator, "\"body_base64\":\"");
-    try writeBase64(allocator, out, body);
+    try out.appendSlice(allocator, "_base64\":\"");
+    try writeBase64(allocator, out, bytes);
     try out.append(allocator, '"');
 }
 

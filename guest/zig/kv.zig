@@ -1,14 +1,15 @@
 //! Key-value namespaces: `allow kv <namespace>`.
 //!
 //! A namespace is a folder, /kv/<namespace>, a key the name of a file in it. Keys are
-//! 1 to 255 bytes of any kind. Where the namespace was not granted, error.NotFound.
+//! any bytes, at least one; percent-encoded, as they are in the name, at most 255. Where
+//! the namespace was not granted, error.NotFound.
 
 const std = @import("std");
 const json = @import("json.zig");
 const wasi = @import("wasi.zig");
 const Allocator = std.mem.Allocator;
 
-pub const Error = wasi.Error || json.Error;
+pub const Error = wasi.Error || json.Error || error{NotInteger};
 
 /// The namespace of that name, where grants put it. A name that begins with / is the
 /// folder itself, for grants that name one. Nothing is looked up yet.
@@ -44,6 +45,45 @@ pub const Namespace = struct {
         return true;
     }
 
+    /// Adds to the integer that a key has, as text; without one it is 0. Returns the sum.
+    pub fn incr(self: Namespace, key: []const u8, by: i64) Error!i64 {
+        var line = json.Buffer{};
+        try line.appendSlice(self.allocator, "{\"op\":\"incr\",");
+        try json.writeBytes(self.allocator, &line, "key", key);
+        try line.appendSlice(self.allocator, try std.fmt.allocPrint(self.allocator, ",\"by\":{d}}}", .{by}));
+        const answer = try self.operate(&line);
+        return std.fmt.parseInt(i64, answer.value, 10) catch error.Unexpected;
+    }
+
+    /// All keys that begin with prefix, in the order of their bytes.
+    pub fn list(self: Namespace, prefix: []const u8) Error![]const []const u8 {
+        var keys = std.ArrayListUnmanaged([]const u8){};
+        var cursor: []const u8 = "";
+        while (true) {
+            var line = json.Buffer{};
+            try line.appendSlice(self.allocator, "{\"op\":\"list\",\"limit\":1000,\"cursor\":");
+            try json.writeString(self.allocator, &line, cursor);
+            try line.append(self.allocator, ',');
+            try json.writeBytes(self.allocator, &line, "prefix", prefix);
+            try line.append(self.allocator, '}');
+            const answer = try self.operate(&line);
+            try keys.appendSlice(self.allocator, answer.keys.items);
+            cursor = answer.cursor;
+            if (cursor.len == 0) return keys.items;
+        }
+    }
+
+    /// Has the host do what files can't.
+    fn operate(self: Namespace, line: *json.Buffer) Error!Answer {
+        const device = try std.mem.concat(self.allocator, u8, &[_][]const u8{ self.folder, "/.do" });
+        const answer = try Answer.parse(self.allocator, try wasi.ask(self.allocator, device, line));
+        if (answer.failure.len == 0) return answer;
+        inline for (.{ "invalid", "not_integer", "read_only", "too_large", "full" }, .{ error.InvalidName, error.NotInteger, error.AccessDenied, error.FileTooBig, error.NoSpace }) |name, e| {
+            if (std.mem.eql(u8, answer.failure, name)) return e;
+        }
+        return error.InputOutput;
+    }
+
     /// The path of a key's file. Letters, digits and -._~ are themselves, every other
     /// byte is %XX, and so are the dots of the names that mean something else.
     fn path(self: Namespace, key: []const u8) Allocator.Error![]const u8 {
@@ -59,5 +99,53 @@ pub const Namespace = struct {
             try name.appendSlice(self.allocator, if (plain) &[_]u8{c} else &[_]u8{ '%', hex[c >> 4], hex[c & 15] });
         }
         return name.items;
+    }
+};
+
+/// What an operation has answered.
+const Answer = struct {
+    value: []const u8 = "",
+    keys: std.ArrayListUnmanaged([]const u8) = .{},
+    cursor: []const u8 = "",
+    failure: []const u8 = "",
+
+    fn parse(allocator: Allocator, text: []const u8) json.Error!Answer {
+        var answer = Answer{};
+        var name = json.Buffer{};
+        var j = try json.Reader.init(text);
+        j.strict = true;
+        try j.object();
+        while (try j.member(allocator, &name)) {
+            if (std.mem.eql(u8, name.items, "value")) {
+                answer.value = try j.newString(allocator);
+            } else if (std.mem.eql(u8, name.items, "keys")) {
+                try answer.readKeys(allocator, &j);
+            } else if (std.mem.eql(u8, name.items, "cursor")) {
+                answer.cursor = try j.newString(allocator);
+            } else if (std.mem.eql(u8, name.items, "error")) {
+                answer.failure = try j.newString(allocator);
+            } else {
+                try j.skip();
+            }
+        }
+        try j.end();
+        return answer;
+    }
+
+    fn readKeys(self: *Answer, allocator: Allocator, j: *json.Reader) json.Error!void {
+        var name = json.Buffer{};
+        try j.array();
+        while (try j.element()) {
+            try j.object();
+            while (try j.member(allocator, &name)) {
+                if (std.mem.eql(u8, name.items, "key")) {
+                    try self.keys.append(allocator, try j.newString(allocator));
+                } else if (std.mem.eql(u8, name.items, "key_base64")) {
+                    try self.keys.append(allocator, try j.base64(allocator));
+                } else {
+                    try j.skip();
+                }
+            }
+        }
     }
 };

@@ -29,7 +29,7 @@ pub const Response = struct {
         try out.appendSlice(self.allocator, ",\"headers\":");
         try json.writeHeaders(self.allocator, out, self.headers.items);
         try out.append(self.allocator, ',');
-        try json.writeBody(self.allocator, out, self.body);
+        try json.writeBytes(self.allocator, out, "body", self.body);
         try out.append(self.allocator, '}');
     }
 };

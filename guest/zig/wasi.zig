@@ -124,6 +124,18 @@ pub fn writeFile(path: []const u8, content: []const u8, mode: Mode) Error!void {
     return closed;
 }
 
+/// Writes a line, which has no newline inside, to the file at an absolute path and returns
+/// all that comes back.
+pub fn ask(allocator: Allocator, path: []const u8, line: *std.ArrayListUnmanaged(u8)) (Error || Allocator.Error)![]const u8 {
+    const fd = try open(path, .exchange);
+    defer close(fd) catch {}; // it has been read
+    try line.append(allocator, '\n');
+    try writeAll(fd, line.items);
+    var answer = std.ArrayListUnmanaged(u8){};
+    try readAll(fd, allocator, &answer);
+    return answer.items;
+}
+
 const Place = struct { dir: u32, path: []const u8 };
 
 /// Finds the innermost folder handed to this program that holds path.

@@ -386,17 +386,19 @@ pub fn object(members: &[(&str, &str)]) -> String {
     out
 }
 
-/// Appends a body as the member that the contract has for it, name included:
-/// text as it is, other bytes in base64.
-pub(crate) fn write_body(out: &mut String, body: &[u8]) {
-    match std::str::from_utf8(body) {
+/// Appends a member with any bytes: text as it is, other bytes in base64 and with
+/// `_base64` behind the name.
+pub fn write_bytes(out: &mut String, name: &str, bytes: &[u8]) {
+    out.push('"');
+    out.push_str(name);
+    match std::str::from_utf8(bytes) {
         Ok(text) => {
-            out.push_str("\"body\":");
+            out.push_str("\":");
             write_string(out, text);
         }
         Err(_) => {
-            out.push_str("\"body_base64\":\"");
-            base64::encode(out, body);
+            out.push_str("_base64\":\"");
+            base64::encode(out, bytes);
             out.push('"');
         }
     }

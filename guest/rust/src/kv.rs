@@ -1,9 +1,11 @@
 //! Key-value namespaces: `allow kv <namespace>`.
 //!
-//! A namespace is a folder, `/kv/<namespace>`, a key the name of a file in it. Keys
-//! are 1 to 255 bytes of any kind. Errors are those of the file system; where the
-//! namespace was not granted, opening a file finds none.
+//! A namespace is a folder, `/kv/<namespace>`, a key the name of a file in it. Keys are
+//! any bytes, at least one; percent-encoded, as they are in the name, at most 255. Errors
+//! are those of the file system; `NotFound` is where the namespace was not granted.
 
+use crate::exchange::ask;
+use crate::json::{self, Reader, Unexpected};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::wasi::io::IntoRawFd;
@@ -46,12 +48,101 @@ impl Namespace {
         absent(fs::remove_file(self.path(key.as_ref())).map(|()| true), false)
     }
 
+    /// Adds to the integer that a key has, as text; without one it is 0. Returns the sum.
+    pub fn incr(&self, key: impl AsRef<[u8]>, by: i64) -> io::Result<i64> {
+        let mut line = String::from("{\"op\":\"incr\",");
+        json::write_bytes(&mut line, "key", key.as_ref());
+        line.push_str(",\"by\":");
+        line.push_str(&by.to_string());
+        line.push('}');
+        let sum = self.operate(line)?.value;
+        sum.parse().map_err(|e| io::Error::new(ErrorKind::InvalidData, e))
+    }
+
+    /// All keys that begin with `prefix`, in the order of their bytes.
+    pub fn list(&self, prefix: impl AsRef<[u8]>) -> io::Result<Vec<Vec<u8>>> {
+        let (mut keys, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let mut line = String::from("{\"op\":\"list\",\"limit\":1000,\"cursor\":");
+            json::write_string(&mut line, &cursor);
+            line.push(',');
+            json::write_bytes(&mut line, "prefix", prefix.as_ref());
+            line.push('}');
+            let answer = self.operate(line)?;
+            keys.extend(answer.keys);
+            cursor = answer.cursor;
+            if cursor.is_empty() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Has the host do what files can't.
+    fn operate(&self, line: String) -> io::Result<Answer> {
+        let text = ask(&(self.folder.clone() + "/.do"), line)?;
+        let answer = Answer::parse(&text).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))?;
+        let kind = match answer.error.as_str() {
+            "" => return Ok(answer),
+            "invalid" => ErrorKind::InvalidInput,
+            "not_integer" => ErrorKind::InvalidData,
+            "read_only" => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Other,
+        };
+        Err(io::Error::new(kind, answer.message))
+    }
+
     fn path(&self, key: &[u8]) -> String {
         let mut path = self.folder.clone();
         path.push('/');
         escape(&mut path, key);
         path
     }
+}
+
+/// What an operation has answered.
+#[derive(Default)]
+struct Answer {
+    value: String,
+    keys: Vec<Vec<u8>>,
+    cursor: String,
+    error: String,
+    message: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Result<Answer, Unexpected> {
+        let mut answer = Answer::default();
+        let mut j = Reader::strict(text);
+        j.object()?;
+        while let Some(name) = j.member()? {
+            match name.as_str() {
+                "value" => answer.value = j.string()?,
+                "keys" => answer.keys = read_keys(&mut j)?,
+                "cursor" => answer.cursor = j.string()?,
+                "error" => answer.error = j.string()?,
+                "message" => answer.message = j.string()?,
+                _ => j.skip()?,
+            }
+        }
+        j.end()?;
+        Ok(answer)
+    }
+}
+
+fn read_keys(j: &mut Reader) -> Result<Vec<Vec<u8>>, Unexpected> {
+    let mut keys = Vec::new();
+    j.array()?;
+    while j.element()? {
+        j.object()?;
+        while let Some(name) = j.member()? {
+            match name.as_str() {
+                "key" => keys.push(j.string()?.into_bytes()),
+                "key_base64" => keys.push(j.base64()?),
+                _ => j.skip()?,
+            }
+        }
+    }
+    Ok(keys)
 }
 
 /// Takes what is not there as a result of its own.
@@ -76,7 +167,7 @@ fn write(mut file: File, value: &[u8]) -> io::Result<()> {
 }
 
 /// Appends a key as the name of a file: letters, digits and `-._~` are themselves,
-/// every other byte is `%XX`, and so is the first dot of the names that mean
+/// every other byte is `%XX`, and so are the dots that begin the names that mean
 /// something else.
 fn escape(path: &mut String, key: &[u8]) {
     let reserved = matches!(key, b"." | b".." | b".do");

@@ -21,6 +21,8 @@
 //! under [`http`], byte streams under [`tcp`] and [`tls`].
 
 mod base64;
+mod exchange;
+pub mod http;
 pub mod json;
 pub mod kv;
 mod request;

@@ -37,7 +37,7 @@ impl Response {
         let _ = write!(out, "{{\"status\":{},\"headers\":", self.status); // a String takes everything
         json::write_headers(out, &self.headers);
         out.push(',');
-        json::write_body(out, &self.body);
+        json::write_bytes(out, "body", &self.body);
         out.push('}');
     }
 }
