@@ -297,7 +297,7 @@ func increment(old *stores.Item) (*stores.Item, error) {
 }
 
 // streamOf is the stream of a namespace. The store must be in use.
-func streamOf(t *testing.T, n *Nats, ns stores.Namespace) *stream {
+func streamOf(t testing.TB, n *Nats, ns stores.Namespace) *stream {
 	t.Helper()
 	pooled, loaded, err := links.LoadOrNew(n.key, n.key.open)
 	if err != nil || !loaded {

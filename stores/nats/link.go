@@ -348,6 +348,8 @@ const (
 	codeTooManyBatches   jetstream.ErrorCode = 10210
 	codeIncompleteBatch  jetstream.ErrorCode = 10176
 	codeDuplicateInBatch jetstream.ErrorCode = 10201
+	codeNoSequence       jetstream.ErrorCode = 10043
+	codeNotDeleted       jetstream.ErrorCode = 10057
 )
 
 // isPassing tells errors that may be gone when a request is sent again.

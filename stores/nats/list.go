@@ -143,7 +143,7 @@ func (s *stream) scan(ctx context.Context, prefix string, begin func(), visit fu
 var errReader = errors.New("reading the stream was interrupted")
 
 func (s *stream) scanOnce(ctx context.Context, prefix string, visit func(string, record, string)) error {
-	barrier, err := s.barrier(ctx)
+	barrier, err := s.barrier(ctx, prefix)
 	if err != nil {
 		return err
 	}
@@ -152,6 +152,7 @@ func (s *stream) scanOnce(ctx context.Context, prefix string, visit func(string,
 		return err
 	}
 	defer r.close()
+	r.barriers = append(r.barriers, barrier)
 	for {
 		seq, end, err := r.pull(ctx, visit)
 		if err != nil {
@@ -164,15 +165,18 @@ func (s *stream) scanOnce(ctx context.Context, prefix string, visit func(string,
 			return nil
 		}
 		// So that there is something to be read next time too.
-		if barrier, err = s.barrier(ctx); err != nil {
+		if barrier, err = s.barrier(ctx, prefix); err != nil {
 			return err
 		}
+		r.barriers = append(r.barriers, barrier)
 	}
 }
 
-// barrier stores a message that is nothing, and returns its number.
-func (s *stream) barrier(ctx context.Context) (uint64, error) {
-	return s.publish(ctx, client.NewMsg(s.subject(barrierKey)))
+// barrier stores a message that is nothing, among those with a prefix, and returns its number.
+func (s *stream) barrier(ctx context.Context, prefix string) (uint64, error) {
+	m := client.NewMsg(s.begin(kindBarrier, prefix) + "=" + nuid.Next())
+	m.Header.Set(headerTTL, ttl(maxTimeout+leastTTL))
+	return s.publish(ctx, m)
 }
 
 // reader reads a stream.
@@ -183,14 +187,11 @@ type reader struct {
 	replies *client.Subscription
 	seq     uint64 // of the last message read
 	count   uint64 // of messages read
+	// Its barriers, which nobody else needs.
+	barriers []uint64
 }
 
 func (s *stream) newReader(ctx context.Context, prefix string) (*reader, error) {
-	// Either all subjects or those of the prefix and the barrier.
-	filters := []string{s.filterOf(prefix) + ">"}
-	if prefix != "" {
-		filters = append(filters, s.subject(barrierKey))
-	}
 	return request(ctx, s.link, func(ctx context.Context, js jetstream.JetStream) (*reader, error) {
 		if err := s.open(ctx); err != nil {
 			return nil, err
@@ -201,7 +202,7 @@ func (s *stream) newReader(ctx context.Context, prefix string) (*reader, error) 
 			return nil, err
 		}
 		_, err = js.CreateConsumer(ctx, s.name, jetstream.ConsumerConfig{
-			Name: r.name, FilterSubjects: filters,
+			Name: r.name, FilterSubject: s.filter(prefix),
 			DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
 			Replicas: 1, MemoryStorage: true, InactiveThreshold: readerLasts,
 		})
@@ -217,11 +218,16 @@ func (s *stream) newReader(ctx context.Context, prefix string) (*reader, error) 
 	})
 }
 
-// close deletes the reader. Nothing is lost if that is not done: it goes by itself.
+// close deletes the reader and its barriers. If that is not done they go by themselves.
 func (r *reader) close() {
 	go func() { // may wait for a server that takes nothing
 		_ = r.replies.Unsubscribe()
 		_ = r.nc.Publish(jetstream.DefaultAPIPrefix+"CONSUMER.DELETE."+r.stream.name+"."+r.name, nil)
+		for _, seq := range r.barriers {
+			if asked, err := json.Marshal(removal{seq, true}); err == nil {
+				_ = r.nc.Publish(jetstream.DefaultAPIPrefix+"STREAM.MSG.DELETE."+r.stream.name, asked)
+			}
+		}
 	}()
 }
 
@@ -279,8 +285,8 @@ func (r *reader) read(m *client.Msg, visit func(string, record, string)) error {
 	}
 	r.seq = meta.Sequence.Stream
 	key, ok := r.stream.keyOf(m.Subject)
-	if !ok || key == barrierKey {
-		return nil
+	if !ok {
+		return nil // a barrier, or nothing of ours
 	}
 	got := recordOf(r.seq, m.Header, nil, meta.Timestamp)
 	if got.size, err = strconv.ParseInt(m.Header.Get(headerSize), 10, 64); err != nil {

@@ -105,18 +105,18 @@ func (s *stream) count(ctx context.Context) (messages int64, last uint64, err er
 		Filter string `json:"subjects_filter"`
 	}
 	type answer struct {
+		failure
 		State struct {
 			Messages int64            `json:"messages"`
 			Last     uint64           `json:"last_seq"`
 			Subjects map[string]int64 `json:"subjects"`
 		} `json:"state"`
 	}
-	barrier := s.subject(barrierKey)
-	got, err := call[answer](ctx, s, "STREAM.INFO", question{barrier})
+	got, err := call[answer](ctx, s, "STREAM.INFO", question{s.prefix + kindBarrier + ">"})
 	if err != nil {
 		return 0, 0, err
 	}
-	return got.State.Messages - got.State.Subjects[barrier], got.State.Last, nil
+	return got.State.Messages - int64(len(got.State.Subjects)), got.State.Last, nil
 }
 
 const (

@@ -74,7 +74,7 @@ func start(t *testing.T, options *server.Options) *server.Server {
 }
 
 // open provisions a store. It is cleaned up at the end of the test.
-func open(t *testing.T, n *Nats) *Nats {
+func open(t testing.TB, n *Nats) *Nats {
 	t.Helper()
 	if err := n.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func open(t *testing.T, n *Nats) *Nats {
 	return n
 }
 
-func openAt(t *testing.T, s *server.Server) *Nats {
+func openAt(t testing.TB, s *server.Server) *Nats {
 	t.Helper()
 	return open(t, &Nats{URLs: []string{s.ClientURL()}, Timeout: caddy.Duration(20 * time.Second)})
 }

@@ -178,13 +178,23 @@ func isConflict(err error) bool {
 // errGone: the stream that was there isn't.
 var errGone = errors.New("the stream is gone")
 
+// failure is how JetStream's API says that something went wrong.
+type failure struct {
+	Error *jetstream.APIError `json:"error"`
+}
+
+func (f *failure) failed() *jetstream.APIError { return f.Error }
+
 // call asks JetStream's API about the stream. The leader answers.
-func call[T any](ctx context.Context, s *stream, what string, question any) (*T, error) {
+func call[T any, P interface {
+	*T
+	failed() *jetstream.APIError
+}](ctx context.Context, s *stream, what string, question any) (P, error) {
 	asked, err := json.Marshal(question)
 	if err != nil {
 		return nil, err
 	}
-	return request(ctx, s.link, func(ctx context.Context, js jetstream.JetStream) (*T, error) {
+	return request(ctx, s.link, func(ctx context.Context, js jetstream.JetStream) (P, error) {
 		if err := s.open(ctx); err != nil {
 			return nil, err
 		}
@@ -192,21 +202,19 @@ func call[T any](ctx context.Context, s *stream, what string, question any) (*T,
 		if err != nil {
 			return nil, err
 		}
-		var answer struct {
-			Error *jetstream.APIError `json:"error"`
-		}
-		result := new(T)
-		if err := errors.Join(json.Unmarshal(m.Data, &answer), json.Unmarshal(m.Data, result)); err != nil {
+		answer := P(new(T))
+		if err := json.Unmarshal(m.Data, answer); err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		switch {
-		case answer.Error == nil:
-			return result, nil
-		case answer.Error.ErrorCode == jetstream.JSErrCodeStreamNotFound:
+		switch failed := answer.failed(); {
+		case failed == nil:
+			return answer, nil
+		case failed.ErrorCode == jetstream.JSErrCodeStreamNotFound:
 			s.gone()
 			return nil, errGone
+		default:
+			return nil, failed
 		}
-		return nil, answer.Error
 	})
 }
 
@@ -216,6 +224,7 @@ func (s *stream) last(ctx context.Context, key string) (record, error) {
 		LastFor string `json:"last_by_subj"`
 	}
 	type answer struct {
+		failure
 		Message struct {
 			Sequence uint64    `json:"seq"`
 			Header   []byte    `json:"hdrs"`
@@ -290,14 +299,16 @@ func storeError(err error) error {
 	return err
 }
 
+// removal asks to delete a message by its number.
+type removal struct {
+	Seq     uint64 `json:"seq"`
+	NoErase bool   `json:"no_erase"`
+}
+
 // remove deletes one message by its number. That it is gone already is no error.
 func (s *stream) remove(ctx context.Context, seq uint64) error {
-	type question struct {
-		Seq     uint64 `json:"seq"`
-		NoErase bool   `json:"no_erase"`
-	}
-	_, err := call[struct{}](ctx, s, "STREAM.MSG.DELETE", question{seq, true})
-	if hasCode(err, 10043, 10057, jetstream.JSErrCodeMessageNotFound) { // no such sequence
+	_, err := call[failure](ctx, s, "STREAM.MSG.DELETE", removal{seq, true})
+	if hasCode(err, codeNoSequence, codeNotDeleted, jetstream.JSErrCodeMessageNotFound) {
 		return nil
 	}
 	return err

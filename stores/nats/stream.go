@@ -23,12 +23,12 @@ import (
 //
 // ('.' can't be in the name of a stream). A key is the subject
 //
-//	gojinn.user+data.<its bytes, cut behind the 1st, 2nd, 4th, 8th … byte>.=<the rest>
+//	gojinn.user+data.k.<its bytes, cut behind the 1st, 2nd, 4th, 8th … byte>.=<the rest>
 //
 // where all bytes but letters, digits, '-' and '_' are written %XX. It is cut so that a listing
-// of a prefix can have the server leave out most of what doesn't begin with it. The subject of
-// the empty key holds barriers (see scan). A message is a value; or with headerDeleted the
-// mark that there is none any more, which the server removes after a while.
+// of a prefix can have the server leave out most of what doesn't begin with it. With b in place
+// of k it is a barrier (see scan). A message is a value; or with headerDeleted the mark that
+// there is none any more, which the server removes after a while.
 const (
 	headerDeleted  = "Gojinn-Deleted"  // anything
 	headerExpires  = "Gojinn-Expires"  // Unix time in ns
@@ -58,8 +58,12 @@ const (
 // endOfTime is about when Unix times in ns end. What expires later never does.
 var endOfTime = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// barrierKey is the key that no value has.
-const barrierKey = ""
+// The kinds of subjects.
+const (
+	kindKey     = "k."
+	kindBarrier = "b."
+	kindAny     = "*."
+)
 
 // stream is what keeps a namespace. Safe for concurrent use.
 type stream struct {
@@ -107,17 +111,17 @@ func (s *stream) subject(key string) string {
 	for n := 1; n <= len(key); n *= 2 {
 		last = n
 	}
-	subject := append([]byte(s.filterOf(key)), '=')
+	subject := append([]byte(s.begin(kindKey, key)), '=')
 	for _, b := range []byte(key[last:]) {
 		subject = appendByte(subject, b)
 	}
 	return string(subject)
 }
 
-// filterOf is what the subjects of all keys with a prefix begin with.
-func (s *stream) filterOf(prefix string) string {
-	subject := make([]byte, 0, len(s.prefix)+3*len(prefix)+8)
-	subject = append(subject, s.prefix...)
+// begin is what the subjects of all keys with a prefix begin with.
+func (s *stream) begin(kind, prefix string) string {
+	subject := make([]byte, 0, len(s.prefix)+len(kind)+3*len(prefix)+8)
+	subject = append(append(subject, s.prefix...), kind...)
 	last := 0
 	for n := 1; n <= len(prefix); n *= 2 {
 		for _, b := range []byte(prefix[last:n]) {
@@ -129,9 +133,12 @@ func (s *stream) filterOf(prefix string) string {
 	return string(subject)
 }
 
+// filter matches the subjects of all keys with a prefix, and of the barriers for it.
+func (s *stream) filter(prefix string) string { return s.begin(kindAny, prefix) + ">" }
+
 // keyOf is the key of a subject. One that isn't ours has none.
 func (s *stream) keyOf(subject string) (key string, ok bool) {
-	rest, ok := strings.CutPrefix(subject, s.prefix)
+	rest, ok := strings.CutPrefix(subject, s.prefix+kindKey)
 	if !ok {
 		return "", false
 	}
