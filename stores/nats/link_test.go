@@ -413,15 +413,44 @@ func TestIncompatible(t *testing.T) {
 	})
 }
 
+// TestPermissions: these are all that are needed, and one that is missing is named.
 func TestPermissions(t *testing.T) {
 	options := jetStream(t.TempDir())
-	options.Users = []*server.User{{Username: "user", Password: "sesame", Permissions: &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{"$JS.API.>"}},
-	}}}
+	inboxes := &server.SubjectPermission{Allow: []string{"_INBOX.>"}}
+	options.Users = []*server.User{
+		{Username: "all", Password: "sesame", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"$JS.API.>", "gojinn.>"}}, Subscribe: inboxes,
+		}},
+		{Username: "some", Password: "sesame", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"$JS.API.>"}}, Subscribe: inboxes,
+		}},
+	}
 	s := start(t, options)
-	n := open(t, &Nats{URLs: []string{s.ClientURL()}, User: "user", Password: "sesame", Timeout: caddy.Duration(time.Second)})
-	if err := put(t, n); err == nil || !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
-		t.Errorf("got %v, want that a permission is missing", err)
+	all := open(t, &Nats{URLs: []string{s.ClientURL()}, User: "all", Password: "sesame"})
+	if err := put(t, all); err != nil {
+		t.Error(err)
+	}
+	if err := all.Rename(t.Context(), ns, "key", "other"); err != nil {
+		t.Error(err)
+	}
+	if entries, err := all.List(t.Context(), ns, stores.Query{Limit: 10}); err != nil || len(entries) != 1 {
+		t.Errorf("got %v, %v, want one key", entries, err)
+	}
+	some := open(t, &Nats{URLs: []string{s.ClientURL()}, User: "some", Password: "sesame", Timeout: caddy.Duration(time.Second)})
+	if err := put(t, some); err == nil || !strings.Contains(strings.ToLower(err.Error()), `permissions violation for publish to "gojinn.test`) {
+		t.Errorf("got %v, want the permission that is missing", err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for version, good := range map[string]bool{
+		"2.12.1": true, "2.12.10": true, "2.15.2": true, "2.13.0-RC.1": true, "3.0.0": true,
+		"2.12.0": false, "2.11.9": false, "1.99.99": false, "": false, "dev": false,
+	} {
+		if err := checkVersion(version); (err == nil) != good {
+			t.Errorf("%s: got %v, want it good: %v", version, err, good)
+		}
 	}
 }
 

@@ -242,7 +242,7 @@ func (s *stream) open(ctx context.Context) error {
 	info, err := request(ctx, s.link, func(ctx context.Context, js jetstream.JetStream) (*jetstream.StreamInfo, error) {
 		have, err := js.Stream(ctx, s.name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			if err := checkVersion(js); err != nil {
+			if err := checkVersion(js.Conn().ConnectedServerVersion()); err != nil {
 				return nil, err
 			}
 			have, err = js.CreateStream(ctx, s.config())
@@ -269,8 +269,7 @@ func (s *stream) open(ctx context.Context) error {
 
 // checkVersion refuses servers that would take the configuration of a stream and ignore half
 // of it. With 2.12.1 batches know what they have got already.
-func checkVersion(js jetstream.JetStream) error {
-	version := js.Conn().ConnectedServerVersion()
+func checkVersion(version string) error {
 	var major, minor, patch int
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
 		return fmt.Errorf("the server's version %q is not understood", version)
