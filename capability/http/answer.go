@@ -1,12 +1,13 @@
 package http
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 // piece is how much of an answer is written at once.
-const piece = 32 << 10
+const piece = 64 << 10
 
 // errTooLarge is a body over max_response.
 var errTooLarge = errors.New("the body of the answer is larger than max_response")
@@ -28,20 +29,21 @@ func (r *rule) whole(ctx context.Context, req *request, response *http.Response,
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(answer, min(piece, 512+len(body)+len(body)/2))
+	if err := held.reserve(piece); err != nil {
+		return err
+	}
+	w := &pieces{to: answer, piece: make([]byte, 0, min(piece, 1<<10+len(body)+len(body)/4))}
 	writeHead(w, response)
 	if utf8.Valid(body) {
-		w.WriteString(`,"body":`)
-		writeString(w, body)
+		w.text(`,"body":`)
+		w.quote(body)
 	} else {
-		w.WriteString(`,"body_base64":"`)
-		encoder := base64.NewEncoder(base64.StdEncoding, w)
-		encoder.Write(body) // w keeps its error
-		encoder.Close()
-		w.WriteByte('"')
+		w.text(`,"body_base64":"`)
+		w.base64(body)
+		w.text(`"`)
 	}
-	w.WriteString("}\n")
-	return w.Flush()
+	w.text("}\n")
+	return w.flush()
 }
 
 // readAll reads the body, up to the limit.
@@ -85,14 +87,18 @@ func (h *held) give(n int64) {
 }
 
 // stream writes the head of the answer as one line, and the body behind it as it comes.
-func (r *rule) stream(ctx context.Context, req *request, response *http.Response, answer io.Writer) error {
-	w := bufio.NewWriterSize(answer, 4<<10)
+func (r *rule) stream(ctx context.Context, req *request, response *http.Response, answer io.Writer, held *held) error {
+	if err := held.reserve(piece); err != nil {
+		return err
+	}
+	buffer := make([]byte, piece)
+	w := &pieces{to: answer, piece: buffer[:0]}
 	writeHead(w, response)
-	w.WriteString("}\n")
-	if err := w.Flush(); err != nil {
+	w.text("}\n")
+	if err := w.flush(); err != nil {
 		return late(err)
 	}
-	buffer, left := make([]byte, piece), r.maxResponse
+	left := r.maxResponse
 	for {
 		n, err := response.Body.Read(buffer)
 		if r.maxResponse >= 0 && int64(n) > left {
@@ -137,36 +143,31 @@ func writeFailure(answer io.Writer, f *failure) error {
 	return err
 }
 
-// writeHead writes the beginning of the answer, up to where a body may be added. Errors stay in w.
-func writeHead(w *bufio.Writer, response *http.Response) {
-	w.WriteString(`{"status":`)
-	w.WriteString(strconv.Itoa(response.StatusCode))
-	w.WriteString(`,"headers":{`)
+// writeHead writes the beginning of the answer, up to where a body may be added.
+func writeHead(w *pieces, response *http.Response) {
+	w.text(`{"status":`)
+	w.text(strconv.Itoa(response.StatusCode))
+	w.text(`,"headers":{`)
 	length := response.Header["Content-Length"]
 	dropFields(response.Header)
 	if length != nil {
 		response.Header["Content-Length"] = length // of a HEAD, or of what is streamed
 	}
-	names := make([]string, 0, len(response.Header))
-	for name := range response.Header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for i, name := range names {
+	for i, name := range slices.Sorted(maps.Keys(response.Header)) {
 		if i > 0 {
-			w.WriteByte(',')
+			w.text(",")
 		}
-		writeString(w, []byte(name))
-		w.WriteString(":[")
+		w.quote([]byte(name))
+		w.text(":[")
 		for i, value := range response.Header[name] {
 			if i > 0 {
-				w.WriteByte(',')
+				w.text(",")
 			}
-			writeString(w, latin1(value))
+			w.quote(latin1(value))
 		}
-		w.WriteByte(']')
+		w.text("]")
 	}
-	w.WriteByte('}')
+	w.text("}")
 }
 
 // latin1 reads what is not UTF-8 as ISO-8859-1, as the contract does.
@@ -181,33 +182,86 @@ func latin1(value string) []byte {
 	return text
 }
 
-// writeString writes text, which is UTF-8, as a JSON string.
-func writeString(w *bufio.Writer, text []byte) {
-	const hex = "0123456789abcdef"
-	w.WriteByte('"')
-	from := 0
-	for i, c := range text {
-		if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-			continue
-		}
-		w.Write(text[from:i])
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			w.WriteByte('\\')
-			w.WriteByte(c)
-		case '\n':
-			w.WriteString(`\n`)
-		case '\r':
-			w.WriteString(`\r`)
-		case '\t':
-			w.WriteString(`\t`)
-		default:
-			w.WriteString(`\u00`)
-			w.WriteByte(hex[c>>4])
-			w.WriteByte(hex[c&15])
+// pieces writes an answer in pieces, each of which waits for the guest.
+type pieces struct {
+	to    io.Writer
+	piece []byte // the one being made; its capacity is what it may have, at least 16
+	err   error  // of the first write that failed; the rest goes nowhere
+}
+
+func (w *pieces) flush() error {
+	if w.err == nil && len(w.piece) > 0 {
+		_, w.err = w.to.Write(w.piece)
+	}
+	w.piece = w.piece[:0]
+	return w.err
+}
+
+// room makes sure that n bytes can be added, at most 16, and returns how many can.
+func (w *pieces) room(n int) int {
+	if cap(w.piece)-len(w.piece) < n {
+		w.flush()
+	}
+	return cap(w.piece) - len(w.piece)
+}
+
+func (w *pieces) text(text string) {
+	for len(text) > 0 {
+		n := min(len(text), w.room(1))
+		w.piece, text = append(w.piece, text[:n]...), text[n:]
+	}
+}
+
+func (w *pieces) base64(data []byte) {
+	for len(data) > 0 {
+		n := min(len(data), w.room(4)/4*3)
+		w.piece, data = base64.StdEncoding.AppendEncode(w.piece, data[:n]), data[n:]
+	}
+}
+
+// quote writes text, which is UTF-8, as a JSON string.
+func (w *pieces) quote(text []byte) {
+	w.text(`"`)
+	for len(text) > 0 {
+		n := min(len(text), w.room(6))
+		run := plain(text[:n])
+		w.piece, text = append(w.piece, text[:run]...), text[run:]
+		if run < n {
+			w.room(6)
+			w.piece, text = appendEscaped(w.piece, text[0]), text[1:]
 		}
 	}
-	w.Write(text[from:])
-	w.WriteByte('"')
+	w.text(`"`)
+}
+
+// plain is how many bytes of text stand for themselves in a JSON string (RFC 8259, section 7).
+func plain(text []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; len(text)-i >= 8; i += 8 { // eight at a time
+		v := binary.LittleEndian.Uint64(text[i:])
+		quote, backslash := v^ones*'"', v^ones*'\\'
+		if ((v-ones*' ')&^v|(quote-ones)&^quote|(backslash-ones)&^backslash)&highs != 0 {
+			break
+		}
+	}
+	for i < len(text) && text[i] >= ' ' && text[i] != '"' && text[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+func appendEscaped(to []byte, c byte) []byte {
+	const hex = "0123456789abcdef"
+	switch c {
+	case '"', '\\':
+		return append(to, '\\', c)
+	case '\n':
+		return append(to, `\n`...)
+	case '\r':
+		return append(to, `\r`...)
+	case '\t':
+		return append(to, `\t`...)
+	}
+	return append(to, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 }

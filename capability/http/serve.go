@@ -155,7 +155,7 @@ func (r *rule) exchange(ctx context.Context, req *request, body io.ReadCloser, a
 		return &failure{"too_large", errTooLarge.Error(), nil}
 	}
 	if req.stream {
-		return r.stream(ctx, req, response, answer)
+		return r.stream(ctx, req, response, answer, held)
 	}
 	return r.whole(ctx, req, response, answer, held)
 }
