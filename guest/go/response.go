@@ -237,9 +237,6 @@ const (
 	// outputFull is from which size on the output is written, rather than more
 	// encoded.
 	outputFull = 32 << 10
-	// outputRoom holds what one is short of the other and the next piece, if that
-	// has not much to be escaped.
-	outputRoom = 64 << 10
 )
 
 // finish writes the rest of the response object, in pieces of a bounded size.
