@@ -17,6 +17,7 @@ import (
 
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/internal/units"
+	"github.com/gojinn/gojinn/stores"
 )
 
 func init() {
@@ -52,12 +53,14 @@ type App struct {
 	// folder (`gojinn_dir`) have. Default: a folder counts as one function.
 	Metrics string `json:"metrics,omitempty"`
 
-	// Not available yet; setting it is an error that says so.
-	Store json.RawMessage `json:"store,omitempty"`
+	// The key-value stores that functions may be allowed to use (`allow kv`), by name. One that
+	// is called `default` is there anyway: `bolt` in Caddy's data directory.
+	StoreRaw map[string]json.RawMessage `json:"store,omitempty" caddy:"namespace=gojinn.stores inline_key=kind"`
 
 	logger *zap.Logger
 	key    engineKey
-	engine *engine.Engine // nil until Provision has it
+	engine *engine.Engine          // nil until Provision has it
+	stores map[string]stores.Store // by name
 
 	started atomic.Bool
 
@@ -74,8 +77,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// appOption describes one line of the global option block. One without parse
-// is not available yet.
+// appOption describes one line of the global option block, with one argument.
 type appOption struct {
 	name  string
 	usage string // its argument
@@ -113,16 +115,6 @@ var appOptions = []appOption{
 			}
 			return nil
 		}},
-	laterInApp("store", func(a *App) json.RawMessage { return a.Store }),
-}
-
-func laterInApp(name string, field func(*App) json.RawMessage) appOption {
-	return appOption{name: name, check: func(a *App) error {
-		if field(a) != nil {
-			return errLater
-		}
-		return nil
-	}}
 }
 
 // engines holds the engines in use, so that compiled code and its budget
@@ -194,6 +186,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.openEngine(); err != nil {
 		return err
 	}
+	if err := a.loadStores(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	return registerMetrics(ctx.GetMetricsRegistry())
 }
 
@@ -202,6 +197,9 @@ func (a *App) check() error {
 		if err := opt.check(a); err != nil {
 			return fmt.Errorf("%s: %w", opt.name, err)
 		}
+	}
+	if err := a.checkStores(); err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	if a.Defaults != nil {
 		if err := a.Defaults.check(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gojinn/gojinn/internal/routes"
+	"github.com/gojinn/gojinn/stores"
 )
 
 func init() {
@@ -256,11 +257,11 @@ func optionNames(others words) string {
 //	allow <capability> …
 func parseAllow(d *caddyfile.Dispenser) ([]byte, error) {
 	if !d.NextArg() {
-		return nil, d.Errf("allow: no capability; usage: allow <capability> …, where <capability> is one of %s", capabilityNames())
+		return nil, d.Errf("allow: no capability; usage: allow <capability> …, where <capability> is one of %s", moduleNames(capabilityNamespace))
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule(capabilityNamespace + "." + name); err != nil {
-		return nil, d.Errf("allow: %q is not a capability; known are %s", name, capabilityNames())
+		return nil, d.Errf("allow: %q is not a capability; known are %s", name, moduleNames(capabilityNamespace))
 	}
 	capability, err := caddyfile.UnmarshalModule(d, capabilityNamespace+"."+name)
 	if err != nil {
@@ -269,9 +270,10 @@ func parseAllow(d *caddyfile.Dispenser) ([]byte, error) {
 	return caddyconfig.JSONModuleObject(capability, "capability", name, nil), nil
 }
 
-func capabilityNames() string {
+// moduleNames lists the modules of a namespace.
+func moduleNames(namespace string) string {
 	var names []string
-	for _, module := range caddy.GetModules(capabilityNamespace) {
+	for _, module := range caddy.GetModules(namespace) {
 		names = append(names, module.ID.Name())
 	}
 	slices.Sort(names)
@@ -285,14 +287,14 @@ func capabilityNames() string {
 //	    cache_size  <size>
 //	    memory      <size>
 //	    compilers   <n>
-//	    store       <name> …
+//	    store       <name> <kind> …
 //	    metrics     per_function
 //	    defaults {
 //	        <any option of the directive but allow>
 //	    }
 //	}
 //
-// Not available yet, and an error that says so: store.
+// Several stores may be given, each with its own name.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the option's name
 	if existing != nil {
@@ -312,6 +314,12 @@ func (a *App) unmarshalBlock(d *caddyfile.Dispenser) error {
 	given := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
+		if name == "store" {
+			if err := a.unmarshalStore(d); err != nil {
+				return err
+			}
+			continue
+		}
 		if given[name] {
 			return d.Errf("%s is given twice", name)
 		}
@@ -339,9 +347,6 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, name string) error {
 		return d.Errf("%q is not an option here; allowed are %s", name, appOptionNames())
 	}
 	opt := appOptions[i]
-	if opt.parse == nil {
-		return d.Errf("%s: %w", name, errLater)
-	}
 	args, err := argsOnly(d)
 	if err != nil {
 		return err
@@ -355,8 +360,42 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, name string) error {
 	return nil
 }
 
+// unmarshalStore parses one store line, which belongs to the kind it names:
+//
+//	store <name> <kind> …
+func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
+	const usage = "store <name> <kind> …"
+	args := d.CountRemainingArgs()
+	if args < 2 {
+		return d.Errf("store: it has a name and a kind; usage: %s, where <kind> is one of %s", usage, moduleNames(stores.ModuleNamespace))
+	}
+	d.NextArg()
+	name := d.Val()
+	err := checkStoreName(name)
+	if err == nil {
+		d.NextArg()
+		err = checkStoreKind(d.Val())
+	}
+	switch {
+	case err != nil:
+		return d.WrapErr(fmt.Errorf("store: %w", err))
+	case a.StoreRaw[name] != nil:
+		return d.Errf("store %s is given twice", name)
+	}
+	kind := d.Val()
+	store, err := caddyfile.UnmarshalModule(d, stores.ModuleNamespace+"."+kind)
+	if err != nil {
+		return err
+	}
+	if a.StoreRaw == nil {
+		a.StoreRaw = make(map[string]json.RawMessage)
+	}
+	a.StoreRaw[name] = caddyconfig.JSONModuleObject(store, "kind", kind, nil)
+	return nil
+}
+
 func appOptionNames() string {
-	names := []string{"defaults"}
+	names := []string{"defaults", "store"}
 	for _, opt := range appOptions {
 		names = append(names, opt.name)
 	}

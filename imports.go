@@ -6,6 +6,7 @@ import (
 	_ "github.com/gojinn/gojinn/capability/dir"
 	_ "github.com/gojinn/gojinn/capability/env"
 	_ "github.com/gojinn/gojinn/capability/http"
+	_ "github.com/gojinn/gojinn/capability/kv"
 	_ "github.com/gojinn/gojinn/capability/tcp"
 	_ "github.com/gojinn/gojinn/capability/tls"
 	_ "github.com/gojinn/gojinn/capability/tmp"
