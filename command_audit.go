@@ -28,9 +28,9 @@ else of the host is touched.
 
 Programs often stop at the first thing that they are refused. So the function is
 run again, up to eight times, with stand-ins for what it has asked for: empty
-directories, and a network that leads nowhere. What it would do with real files and
-answers can't be known. Lines with /CHANGE-ME are refused by a server until they
-name a directory of the host.
+directories, an empty store, and a network that leads nowhere. What it would do
+with real files and answers can't be known. Lines with /CHANGE-ME are refused by a
+server until they name a directory of the host.
 
 What it looks up in its environment can't be seen: a program gets all of its
 variables at once. Nor can what it would do with other requests than these.
@@ -136,6 +136,9 @@ func (a *auditing) load(ctx context.Context, standIns []string) (*Handler, func(
 	if err := json.Unmarshal(config.handler, h); err != nil {
 		return nil, nil, err
 	}
+	if config.apps, err = withStore(config.apps); err != nil {
+		return nil, nil, err
+	}
 	for _, line := range append([]string{"audit"}, standIns...) {
 		grant, err := parseAllowLine(line)
 		if err != nil {
@@ -191,6 +194,40 @@ func (a *auditing) needs() *needs {
 	return needsOf(slices.Collect(maps.Keys(a.refused)), a.granted)
 }
 
+// standInStore is a key-value store in memory.
+const standInStore = "gojinn-audit"
+
+// withStore adds standInStore to the configuration of the app.
+func withStore(apps caddy.ModuleMap) (caddy.ModuleMap, error) {
+	app := make(map[string]json.RawMessage)
+	if raw, ok := apps["gojinn"]; ok {
+		if err := json.Unmarshal(raw, &app); err != nil {
+			return nil, err
+		}
+	}
+	all := make(map[string]json.RawMessage)
+	if raw, ok := app["store"]; ok {
+		if err := json.Unmarshal(raw, &all); err != nil {
+			return nil, err
+		}
+	}
+	all[standInStore] = json.RawMessage(`{"kind":"memory"}`)
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	app["store"] = text
+	if text, err = json.Marshal(app); err != nil {
+		return nil, err
+	}
+	with := maps.Clone(apps)
+	if with == nil {
+		with = make(caddy.ModuleMap)
+	}
+	with["gojinn"] = text
+	return with, nil
+}
+
 // standInHost is a name that leads nowhere (RFC 6761, section 6.4).
 const standInHost = "gojinn-audit.invalid"
 
@@ -216,7 +253,15 @@ func (a *auditing) standIns() (lines []string) {
 		}
 	}
 	for space, change := range n.spaces {
-		stand("/kv/"+space, change)
+		at := "/kv/" + space
+		if over(at, granted) == at || !plain(space) {
+			continue
+		}
+		line := "kv " + word(space)
+		if !change {
+			line += " ro"
+		}
+		lines = append(lines, line+" {\n\tstore "+standInStore+"\n}")
 	}
 	if n.http {
 		lines = append(lines, "http https://"+standInHost)

@@ -23,7 +23,7 @@ import (
 func runCommand(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	root := &cobra.Command{Use: "function", SilenceErrors: true}
-	root.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), compileCommand(), benchCommand(), inspectCommand())
+	root.AddCommand(newCommand(), buildCommand(), callCommand(), devCommand(), compileCommand(), benchCommand(), inspectCommand(), auditCommand())
 	var out, errs bytes.Buffer
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)

@@ -107,8 +107,9 @@ func (n *needs) addPath(guestPath string, change bool, others []engine.Refusal) 
 		n.addNet(whole, rest)
 		return
 	case "kv":
-		if space, _, _ := strings.Cut(rest, "/"); space != "" {
-			n.spaces[space] = n.spaces[space] || change
+		// What is done through .do only the capability can tell.
+		if space, key, _ := strings.Cut(rest, "/"); space != "" {
+			n.spaces[space] = n.spaces[space] || change && key != ".do"
 		}
 		return
 	case "dev":
@@ -126,7 +127,9 @@ func (n *needs) addPath(guestPath string, change bool, others []engine.Refusal) 
 		n.dirs[whole] = n.dirs[whole] || change
 		n.listed[whole] = true
 	case slices.ContainsFunc(others, func(r engine.Refusal) bool { return r.What != whole && isBelow(r.What, whole) }):
-		// What is below it says more.
+		if change { // it was to be made; otherwise what is below it says more
+			n.dirs[whole] = true
+		}
 	case path.Dir(whole) == "/" && path.Ext(whole) == "":
 		// Whether that is a file or a directory only another round can tell.
 		n.dirs[whole] = n.dirs[whole] || change
@@ -152,13 +155,16 @@ func (n *needs) addNet(whole, rest string) {
 
 // grantedDir is what is known of an allow line that mounts something.
 type grantedDir struct {
-	Capability, Host, Guest, Path, Mode string
+	Capability, Host, Guest, Path, Namespace string
 }
 
 func (g *grantedDir) at() string {
 	at := g.Path
-	if g.Capability == "dir" {
+	switch {
+	case g.Capability == "dir":
 		at = g.Guest
+	case g.Capability == "kv" && at == "":
+		at = "/kv/" + g.Namespace
 	}
 	if len(at) > 1 {
 		at = strings.TrimSuffix(at, "/")

@@ -25,6 +25,7 @@ func TestNeeds(t *testing.T) {
 		{"change", []string{"path /data/x rw"}, nil, []string{"dir /CHANGE-ME/data /data rw"}, ""},
 		{"directory", []string{"path /data/in/ ro"}, nil, []string{"dir /CHANGE-ME/data/in /data/in"}, ""},
 		{"looked at, then used", []string{"path /srv ro", "path /srv/data ro", "path /srv/data/x ro"}, nil, []string{"dir /CHANGE-ME/srv/data /srv/data"}, ""},
+		{"looked at, then made", []string{"path /srv/a/b ro", "path /srv rw"}, nil, []string{"dir /CHANGE-ME/srv /srv rw"}, ""},
 		{"only looked at", []string{"path /srv ro"}, nil, []string{"dir /CHANGE-ME/srv /srv"}, ""},
 		{"at the root", []string{"path /config.json ro"}, nil, []string{"dir /CHANGE-ME /"}, ""},
 		{"below another", []string{"path /a/b/x ro", "path /a/x ro"}, nil, []string{"dir /CHANGE-ME/a /a"}, ""},
