@@ -450,11 +450,15 @@ func TestLeaks(t *testing.T) {
 // TestHammer uses many sockets from many goroutines at once, each socket by one for the guest.
 func TestHammer(t *testing.T) {
 	t.Parallel()
-	e := listen(t, echo)
+	plain, secured := servers(t)
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
 			for j := range 10 {
+				e := plain
+				if i%2 == 0 {
+					e = secured
+				}
 				f, err := open(t.Context(), e, j%2 == 0)
 				if err != nil {
 					t.Error(err)
