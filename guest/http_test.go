@@ -24,14 +24,19 @@ import (
 // shared is used by all tests and lives as long as the test process.
 var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.New(engine.Config{}) })
 
-// function compiles a program to be run in a sandbox with grants.
+// function compiles a test's program to be run in a sandbox with grants.
 func function(t *testing.T, name string, grants engine.Grants) *engine.Function {
+	t.Helper()
+	return sandboxed(t, toolchaintest.Build(t, filepath.Join("testdata", name)), grants)
+}
+
+func sandboxed(t *testing.T, module []byte, grants engine.Grants) *engine.Function {
 	t.Helper()
 	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := e.Compile(context.Background(), toolchaintest.Build(t, filepath.Join("testdata", name)))
+	program, err := e.Compile(context.Background(), module)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,7 @@ static const char *folder; // where messages are kept, NULL for nowhere
 
 static void refuse(gojinn_response *response, int status, const char *message) {
 	response->status = status;
-	gojinn_add_text(&response->body, "{\"error\":");
-	gojinn_json_add(&response->body, message, strlen(message));
+	gojinn_json_object_add(&response->body, "error", message);
 	gojinn_add_text(&response->body, "}");
 }
 

@@ -43,6 +43,18 @@ void gojinn_add_text(gojinn_buffer *b, const char *text) {
 	gojinn_add(b, text, strlen(text));
 }
 
+void gojinn_add_integer(gojinn_buffer *b, int64_t value) {
+	char digits[21];
+	size_t at = sizeof digits;
+	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0);
+	if (value < 0) digits[--at] = '-';
+	gojinn_add(b, digits + at, sizeof digits - at);
+}
+
 static void add_buffer(gojinn_buffer *b, const gojinn_buffer *more) {
 	gojinn_add(b, more->data, more->len);
 }
@@ -151,10 +163,8 @@ static bool ask(const char *path, gojinn_buffer *line, gojinn_buffer *answer) {
 
 void gojinn_log(const char *level, const char *message) {
 	gojinn_buffer line = {0};
-	gojinn_add_text(&line, "{\"level\":");
-	gojinn_json_add(&line, level, strlen(level));
-	gojinn_add_text(&line, ",\"msg\":");
-	gojinn_json_add(&line, message, strlen(message));
+	gojinn_json_object_add(&line, "level", level);
+	gojinn_json_object_add(&line, "msg", message);
 	gojinn_add_text(&line, "}\n");
 	gojinn_write_all(2, line.data, line.len); // when even this does not work there is nobody else to tell
 	gojinn_free(&line);
@@ -298,18 +308,6 @@ static void add_headers(gojinn_buffer *b, const gojinn_pairs *headers) {
 	gojinn_add_text(b, "}");
 }
 
-static void add_integer(gojinn_buffer *b, int64_t value) {
-	char digits[21];
-	size_t at = sizeof digits;
-	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-	do {
-		digits[--at] = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest > 0);
-	if (value < 0) digits[--at] = '-';
-	gojinn_add(b, digits + at, sizeof digits - at);
-}
-
 int gojinn_serve(gojinn_handler *handler) {
 	enum { room = 16 << 10 }; // what a request and a response take as a rule, in bytes
 	gojinn_request request = {0};
@@ -321,7 +319,7 @@ int gojinn_serve(gojinn_handler *handler) {
 	if (!parse_request(&in, &request)) gojinn_die("the request on stdin is not what the contract says");
 	handler(&request, &response);
 	gojinn_add_text(&out, "{\"status\":");
-	add_integer(&out, response.status);
+	gojinn_add_integer(&out, response.status);
 	gojinn_add_text(&out, ",\"headers\":");
 	add_headers(&out, &response.headers);
 	gojinn_add_text(&out, ",");
@@ -479,7 +477,7 @@ bool gojinn_kv_incr(const gojinn_kv *kv, const char *key, int64_t by, int64_t *s
 	gojinn_add_text(&line, "{\"op\":\"incr\",");
 	add_bytes(&line, "key", key, strlen(key));
 	gojinn_add_text(&line, ",\"by\":");
-	add_integer(&line, by);
+	gojinn_add_integer(&line, by);
 	gojinn_add_text(&line, "}");
 	bool done = operate(kv, &line, &answer, NULL);
 	if (done && sum != NULL) {
@@ -631,6 +629,14 @@ void gojinn_json_add(gojinn_buffer *b, const char *text, size_t len) {
 	}
 	gojinn_add(b, text + plain, len - plain);
 	gojinn_add_text(b, "\"");
+}
+
+void gojinn_json_object_add(gojinn_buffer *b, const char *name, const char *value) {
+	bool begun = b->len > 0 && b->data[b->len - 1] == '"';
+	gojinn_add_text(b, begun ? "," : "{");
+	gojinn_json_add(b, name, strlen(name));
+	gojinn_add_text(b, ":");
+	gojinn_json_add(b, value, strlen(value));
 }
 
 bool gojinn_utf8_valid(const char *text, size_t len) {

@@ -34,6 +34,7 @@ typedef struct {
 
 void gojinn_add(gojinn_buffer *b, const void *data, size_t len);
 void gojinn_add_text(gojinn_buffer *b, const char *text);
+void gojinn_add_integer(gojinn_buffer *b, int64_t value);
 bool gojinn_equals(const gojinn_buffer *b, const char *text);
 void gojinn_free(gojinn_buffer *b); // leaves it empty
 
@@ -174,6 +175,10 @@ int gojinn_tls_open(const char *address);
 
 // Adds len bytes of UTF-8 as a JSON string, quotes included.
 void gojinn_json_add(gojinn_buffer *b, const char *text, size_t len);
+
+// Adds a member whose value is a string to an object, or begins the object: {"name":"value".
+// The caller closes it with a brace.
+void gojinn_json_object_add(gojinn_buffer *b, const char *name, const char *value);
 
 bool gojinn_utf8_valid(const char *text, size_t len);
 

@@ -2,9 +2,9 @@
 #include "gojinn.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void fetch(const gojinn_request *request, gojinn_response *response) {
 	const gojinn_buffer *method = gojinn_request_query(request, "method"), *url = gojinn_request_query(request, "url");
@@ -69,13 +69,19 @@ static bool operate(const gojinn_request *request, gojinn_buffer *b) {
 		const gojinn_buffer *by = gojinn_request_query(request, "by");
 		int64_t sum = 0;
 		if (!gojinn_kv_incr(&space, key, by != NULL ? strtoll(by->data, NULL, 10) : 0, &sum)) return false;
-		char digits[32];
-		snprintf(digits, sizeof digits, "%lld", (long long)sum);
-		gojinn_add_text(b, digits);
+		gojinn_add_integer(b, sum);
 		return true;
 	}
 	if (gojinn_equals(op, "list")) return list(&space, key, b);
 	gojinn_die("which operation?");
+}
+
+// Says something and takes what comes back.
+static bool stream(const gojinn_request *request, bool secure, gojinn_buffer *b) {
+	const gojinn_buffer *address = gojinn_request_query(request, "address");
+	const char *text = address != NULL ? address->data : "";
+	int fd = secure ? gojinn_tls_open(text) : gojinn_tcp_open(text);
+	return fd >= 0 && gojinn_write_all(fd, request->body.data, request->body.len) && gojinn_read_all(fd, b) && close(fd) == 0;
 }
 
 static void handle(const gojinn_request *request, gojinn_response *response) {
@@ -84,6 +90,10 @@ static void handle(const gojinn_request *request, gojinn_response *response) {
 		fetch(request, response);
 	} else if (what != NULL && gojinn_equals(what, "kv")) {
 		if (operate(request, &response->body)) return;
+		response->status = 500;
+		gojinn_add_text(&response->body, strerror(errno));
+	} else if (what != NULL && (gojinn_equals(what, "tcp") || gojinn_equals(what, "tls"))) {
+		if (stream(request, gojinn_equals(what, "tls"), &response->body)) return;
 		response->status = 500;
 		gojinn_add_text(&response->body, strerror(errno));
 	} else {

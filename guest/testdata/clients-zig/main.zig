@@ -19,7 +19,26 @@ fn handle(allocator: Allocator, request: *const gojinn.Request, response: *gojin
         };
         return;
     }
+    if (std.mem.eql(u8, what, "tcp") or std.mem.eql(u8, what, "tls")) {
+        response.body = stream(allocator, what, request) catch |e| {
+            response.status = 500;
+            response.body = @errorName(e);
+            return;
+        };
+        return;
+    }
     return error.WhatIsToBeDone;
+}
+
+/// Says something and takes what comes back.
+fn stream(allocator: Allocator, kind: []const u8, request: *const gojinn.Request) ![]const u8 {
+    const address = request.query("address") orelse "";
+    const fd = try if (std.mem.eql(u8, kind, "tcp")) gojinn.tcp.open(allocator, address) else gojinn.tls.open(allocator, address);
+    try gojinn.wasi.writeAll(fd, request.body);
+    var heard = gojinn.json.Buffer{};
+    try gojinn.wasi.readAll(fd, allocator, &heard);
+    try gojinn.wasi.close(fd);
+    return heard.items;
 }
 
 fn kv(allocator: Allocator, request: *const gojinn.Request) ![]const u8 {

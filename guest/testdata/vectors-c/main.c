@@ -1,7 +1,6 @@
 // Shows what the library makes of a request, and makes what it is told to of a response.
 #include "gojinn.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,9 +73,11 @@ static void integer(const gojinn_request *r, gojinn_buffer *b) {
 	gojinn_json j = gojinn_json_read(r->body.data, r->body.len);
 	int64_t value = 0;
 	gojinn_json_integer(&j, &value);
-	char text[32];
-	snprintf(text, sizeof text, "%lld", (long long)value);
-	gojinn_add_text(b, gojinn_json_end(&j) ? text : "bad");
+	if (gojinn_json_end(&j)) {
+		gojinn_add_integer(b, value);
+	} else {
+		gojinn_add_text(b, "bad");
+	}
 }
 
 static void boolean(const gojinn_request *r, gojinn_buffer *b) {

@@ -2,12 +2,14 @@
 
 use gojinn::{http, Request, Response};
 use std::error::Error;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     gojinn::serve(|request| match request.query("do") {
         Some("fetch") => Ok(fetch(request)),
         Some("kv") => kv(request),
+        Some(kind @ ("tcp" | "tls")) => stream(kind, request),
         _ => Err("what is to be done?".into()),
     })
 }
@@ -43,6 +45,20 @@ fn kv(r: &Request) -> Result<Response, Box<dyn Error>> {
         Ok(body) => Response::new(200).body(body),
         Err(e) => Response::new(500).body(e.to_string()),
     })
+}
+
+/// Says something and takes what comes back.
+fn stream(kind: &str, r: &Request) -> Result<Response, Box<dyn Error>> {
+    let address = r.query("address").unwrap_or("");
+    let opened = if kind == "tcp" { gojinn::tcp::open(address) } else { gojinn::tls::open(address) };
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(e) => return Ok(Response::new(500).body(e.to_string())),
+    };
+    file.write_all(&r.body)?;
+    let mut heard = Vec::new();
+    file.read_to_end(&mut heard)?;
+    Ok(Response::new(200).body(heard))
 }
 
 fn yes(done: bool) -> Vec<u8> {
