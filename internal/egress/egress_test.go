@@ -317,3 +317,14 @@ func TestDialEndsWithContext(t *testing.T) {
 		t.Error("got no error")
 	}
 }
+
+// BenchmarkCheck is what a connection costs more.
+func BenchmarkCheck(b *testing.B) {
+	var p Policy
+	addr := netip.MustParseAddr("8.8.8.8")
+	for b.Loop() {
+		if err := p.Check(addr); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
