@@ -124,6 +124,12 @@ func (n *Nats) Rename(ctx context.Context, ns stores.Namespace, from, to string)
 
 // update is Update, whose errors of edit are editErrors.
 func (s *stream) update(ctx context.Context, maxKeys int64, key string, edit stores.Edit) (stores.Item, error) {
+	creating := false
+	defer func() {
+		if creating {
+			<-s.creating
+		}
+	}()
 	for round := 0; ; round++ {
 		have, err := s.last(ctx, key)
 		if err != nil {
@@ -146,6 +152,15 @@ func (s *stream) update(ctx context.Context, maxKeys int64, key string, edit sto
 		m := s.message(key, next, modified)
 		expect(m, have.seq)
 		if next != nil && old == nil && maxKeys > 0 && !s.takeRoom(maxKeys) {
+			// In this process one at a time, since all others would be in vain.
+			if !creating {
+				select {
+				case s.creating <- struct{}{}:
+					creating = true
+				case <-ctx.Done():
+					return stores.Item{}, fmt.Errorf("waiting for other new keys: %w", ctx.Err())
+				}
+			}
 			if err := s.admit(ctx, maxKeys, m, have.seq == 0); err != nil {
 				return stores.Item{}, err
 			}

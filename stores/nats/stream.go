@@ -74,6 +74,7 @@ type stream struct {
 	turns [64]chan struct{} // held by who updates a key
 
 	opening   chan struct{} // held by who makes sure that the stream is there
+	creating  chan struct{} // held by who makes a key near the limit
 	sweeping  chan struct{} // held by who looks for what has expired
 	lastFreed bool          // whether the last one found any; guarded by sweeping
 
@@ -86,7 +87,7 @@ func newStream(l *link, namespace string) *stream {
 	token := strings.ReplaceAll(namespace, ".", "+")
 	s := &stream{
 		link: l, name: l.key.prefix + "_" + token, prefix: l.key.prefix + "." + token + ".",
-		opening: make(chan struct{}, 1), sweeping: make(chan struct{}, 1),
+		opening: make(chan struct{}, 1), creating: make(chan struct{}, 1), sweeping: make(chan struct{}, 1),
 	}
 	for i := range s.turns {
 		s.turns[i] = make(chan struct{}, 1)
