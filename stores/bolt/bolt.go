@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,6 +31,9 @@ type Bolt struct {
 
 	path string
 	file *file // nil until Provision
+	// uses are the configuration's, until Cleanup, and those of its calls; at 0 the file is
+	// given up.
+	uses atomic.Int64
 }
 
 const usage = "store <name> bolt [<path>]"
@@ -79,7 +83,9 @@ func (b *Bolt) Provision(caddy.Context) error {
 	if b.path, err = filepath.Abs(b.path); err != nil {
 		return fmt.Errorf("path %s: %w", b.Path, err)
 	}
-	b.file, err = acquire(b.path)
+	if b.file, err = acquire(b.path); err == nil {
+		b.uses.Store(1)
+	}
 	return err
 }
 
@@ -102,20 +108,41 @@ func (b *Bolt) Cleanup() error {
 	if b.file == nil {
 		return nil
 	}
+	return b.leave()
+}
+
+func (b *Bolt) leave() error {
+	if b.uses.Add(-1) > 0 {
+		return nil
+	}
 	return release(b.path)
 }
 
-// with calls do with the file, which stays open meanwhile: also after Cleanup, for the calls
-// that outlive their configuration.
+// use returns the file, which is not given up until done: also after Cleanup, for the calls that
+// outlive their configuration.
+func (b *Bolt) use() (f *file, done func() error, err error) {
+	for {
+		n := b.uses.Load()
+		if n <= 0 {
+			f, err := acquire(b.path)
+			return f, func() error { return release(b.path) }, err
+		}
+		if b.uses.CompareAndSwap(n, n+1) {
+			return b.file, b.leave, nil
+		}
+	}
+}
+
+// with calls do with the file.
 func (b *Bolt) with(ctx context.Context, ns stores.Namespace, do func(*file) error, keys ...string) error {
 	if err := stores.Check(ctx, ns, keys...); err != nil {
 		return err
 	}
-	f, err := acquire(b.path)
+	f, done, err := b.use()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = release(b.path) }() // closing a file that is durable anyway has nothing to say
+	defer func() { _ = done() }() // closing a file that is durable anyway has nothing to say
 	return do(f)
 }
 

@@ -357,10 +357,9 @@ func TestSweep(t *testing.T) {
 			t.Fatalf("still sweeping %s", from)
 		}
 	}
-	err := b.file.open.view(func(r *records) error {
+	err := b.file.open.View(func(tx *bbolt.Tx) error {
 		for name, want := range map[string]int{"items": 1, "expiring": 0, "counts": 1} {
-			bucket := map[string]*bbolt.Bucket{"items": r.items, "expiring": r.expiring, "counts": r.counts}[name]
-			if got := bucket.Inspect().KeyN; got != want {
+			if got := tx.Bucket([]byte("gojinn/1/" + name)).Inspect().KeyN; got != want {
 				t.Errorf("%s: got %d entries, want %d", name, got, want)
 			}
 		}

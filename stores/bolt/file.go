@@ -234,16 +234,24 @@ func (db *database) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := db.View(func(tx *bbolt.Tx) error { _, err := recordsOf(tx); return err }); err == nil {
+	made := db.View(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{itemsBucket, expiringBucket, countsBucket} {
+			if tx.Bucket(name) == nil {
+				return berrors.ErrBucketNotFound
+			}
+		}
+		return nil
+	})
+	if made == nil {
 		return nil
 	}
-	return db.Update(func(tx *bbolt.Tx) error { _, err := recordsOf(tx); return err })
+	return db.Update(func(tx *bbolt.Tx) error { _, err := writable(tx); return err })
 }
 
 func (db *database) view(do func(*records) error) error {
 	return guard(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
-			r, err := recordsOf(tx)
+			r, err := readable(tx)
 			if err != nil {
 				return err
 			}

@@ -45,27 +45,33 @@ type records struct {
 	written                 int // bytes
 }
 
-// recordsOf returns the records of a transaction, and makes the buckets if it may write.
-func recordsOf(tx *bbolt.Tx) (*records, error) {
+// readable returns the records of a transaction, of which only the items are there.
+func readable(tx *bbolt.Tx) (*records, error) {
+	r := &records{now: time.Now(), items: tx.Bucket(itemsBucket)}
+	if r.items == nil {
+		return nil, fmt.Errorf("%w: it has no items", errDamaged)
+	}
+	return r, nil
+}
+
+// writable returns the records of a transaction that may change them. It makes the buckets of a
+// new file.
+func writable(tx *bbolt.Tx) (*records, error) {
 	r := &records{now: time.Now()}
-	for name, bucket := range r.buckets() {
-		if *bucket = tx.Bucket([]byte(name)); *bucket != nil {
+	for _, b := range []struct {
+		name []byte
+		to   **bbolt.Bucket
+	}{{itemsBucket, &r.items}, {expiringBucket, &r.expiring}, {countsBucket, &r.counts}} {
+		if *b.to = tx.Bucket(b.name); *b.to != nil {
 			continue
 		}
-		if !tx.Writable() {
-			return nil, fmt.Errorf("%w: it has no %s", errDamaged, name)
-		}
 		var err error
-		if *bucket, err = tx.CreateBucket([]byte(name)); err != nil {
+		if *b.to, err = tx.CreateBucket(b.name); err != nil {
 			return nil, err
 		}
 		r.changed = true
 	}
 	return r, nil
-}
-
-func (r *records) buckets() map[string]**bbolt.Bucket {
-	return map[string]**bbolt.Bucket{string(itemsBucket): &r.items, string(expiringBucket): &r.expiring, string(countsBucket): &r.counts}
 }
 
 // place is the key of an item in its bucket.
@@ -128,31 +134,29 @@ func (r *records) find(name, key string) (*stores.Item, error) {
 	return &item, nil
 }
 
-// live returns a copy of the item of a key, nil if there is none.
-func (r *records) live(name, key string) (*stores.Item, error) {
-	item, err := r.find(name, key)
-	if err != nil || item == nil || r.expired(item) {
-		return nil, err
-	}
-	item.Value = bytes.Clone(item.Value)
-	return item, nil
-}
-
+// get returns a copy of the item of a key.
 func (r *records) get(name, key string) (stores.Item, error) {
-	item, err := r.live(name, key)
+	item, err := r.find(name, key)
 	switch {
 	case err != nil:
 		return stores.Item{}, err
-	case item == nil:
+	case item == nil, r.expired(item):
 		return stores.Item{}, stores.ErrNotFound
 	}
+	item.Value = bytes.Clone(item.Value)
 	return *item, nil
 }
 
 func (r *records) update(ns stores.Namespace, key string, edit stores.Edit) (stores.Item, error) {
-	old, err := r.live(ns.Name, key)
+	found, err := r.find(ns.Name, key)
 	if err != nil {
 		return stores.Item{}, err
+	}
+	var old *stores.Item
+	if found != nil && !r.expired(found) {
+		copied := *found
+		copied.Value = bytes.Clone(found.Value)
+		old = &copied
 	}
 	item, err := call(edit, old)
 	switch {
@@ -167,8 +171,10 @@ func (r *records) update(ns stores.Namespace, key string, edit stores.Edit) (sto
 	}
 	if old == nil {
 		// What has expired under this key is as gone as any other.
-		if err := r.remove(ns.Name, key); err != nil {
-			return stores.Item{}, err
+		if found != nil {
+			if err := r.remove(ns.Name, key); err != nil {
+				return stores.Item{}, err
+			}
 		}
 		if err := r.makeRoom(ns); err != nil {
 			return stores.Item{}, err
@@ -230,25 +236,28 @@ func (r *records) add(name string, n int) error {
 
 // put stores an item under a key, and returns it with its version.
 func (r *records) put(name, key string, item stores.Item) (stores.Item, error) {
-	version, err := r.items.NextSequence()
+	old, err := r.find(name, key)
 	if err != nil {
 		return stores.Item{}, err
 	}
-	if err := r.remove(name, key); err != nil {
+	if item.Version, err = r.items.NextSequence(); err != nil {
 		return stores.Item{}, err
 	}
 	r.changed = true
 	r.written += len(item.Value)
-	item.Version = version
-	if err := r.items.Put(place(name, key), encode(item)); err != nil {
-		return stores.Item{}, err
+	switch {
+	case old == nil:
+		err = r.add(name, 1)
+	case !old.Expires.IsZero():
+		err = r.expiring.Delete(expiry(name, key, old.Expires))
 	}
-	if !item.Expires.IsZero() {
-		if err := r.expiring.Put(expiry(name, key, item.Expires), nil); err != nil {
-			return stores.Item{}, err
-		}
+	if err == nil {
+		err = r.items.Put(place(name, key), encode(item))
 	}
-	return item, r.add(name, 1)
+	if err == nil && !item.Expires.IsZero() {
+		err = r.expiring.Put(expiry(name, key, item.Expires), nil)
+	}
+	return item, err
 }
 
 // remove removes what is stored under a key, if anything is.
@@ -350,9 +359,13 @@ func (r *records) due(k, prefix []byte) (key string, ok bool) {
 	return string(k[len(prefix)+8:]), !at.After(r.now)
 }
 
-// stale returns up to limit namespaces in which something has expired, from one on, and from
-// which one to go on; "" is both ends.
-func (r *records) stale(from string, limit int) (names []string, next string) {
+// stale returns up to limit namespaces of a transaction in which something has expired, from one on,
+// and from which one to go on; "" is both ends.
+func stale(tx *bbolt.Tx, from string, limit int) (names []string, next string) {
+	r := &records{now: time.Now(), expiring: tx.Bucket(expiringBucket)}
+	if r.expiring == nil {
+		return nil, ""
+	}
 	c := r.expiring.Cursor()
 	for k, _ := c.Seek([]byte(from)); k != nil; {
 		end := bytes.IndexByte(k, 0)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/gojinn/gojinn/stores"
 )
 
@@ -231,7 +233,7 @@ func (db *database) transaction(changes []*change) (n int, err error) {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }() // unless it is over
-		r, err := recordsOf(tx)
+		r, err := writable(tx)
 		if err != nil {
 			return err
 		}
@@ -268,9 +270,11 @@ func harmless(err error) bool {
 // soon, "" if it is done.
 func (f *file) sweep(db *database, from string) (next string) {
 	var names []string
-	err := db.view(func(r *records) error {
-		names, next = r.stale(from, sweepMany)
-		return nil
+	err := guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			names, next = stale(tx, from, sweepMany)
+			return nil
+		})
 	})
 	if err != nil {
 		return "" // who needs the file will notice
