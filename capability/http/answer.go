@@ -64,7 +64,7 @@ func (r *rule) readAll(ctx context.Context, req *request, response *http.Respons
 				return nil, err
 			}
 			grown := append(make([]byte, 0, room), body...)
-			held.give(int64(cap(body)))
+			held.release(int64(cap(body)))
 			body, room = grown[:len(body):room], 2*room
 		}
 		n, err := response.Body.Read(body[len(body):cap(body)])
@@ -78,12 +78,6 @@ func (r *rule) readAll(ctx context.Context, req *request, response *http.Respons
 			return nil, r.failed(ctx, req.origin, req.method, err)
 		}
 	}
-}
-
-// give gives back n of the bytes.
-func (h *held) give(n int64) {
-	h.budget.Release(n)
-	h.bytes -= n
 }
 
 // stream writes the head of the answer as one line, and the body behind it as it comes.

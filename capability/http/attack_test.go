@@ -233,7 +233,7 @@ func TestInvalidRequests(t *testing.T) {
 	}
 
 	// One that says that a body follows is answered when the body has been written.
-	f, ctx := m.open(), guestContext(t)
+	f, ctx := open(m), guestContext(t)
 	defer f.Close(ctx)
 	send(ctx, t, f, with(`"stream":true,"method":"CONNECT"`)+"\n"+strings.Repeat("x", 1<<20))
 	if text, err := receive(ctx, f); err != nil || !strings.HasPrefix(text, `{"error":"invalid"`) {
@@ -401,7 +401,7 @@ func TestHostileServers(t *testing.T) {
 			m := mountOf(provisioned(t, HTTP{Origins: []string{"http://" + address}, Private: loopback, Follow: 20,
 				Timeout: new(units.Duration(timeout)), MaxResponse: new(units.Size(1_000_000))}))
 			for _, stream := range []bool{false, true} {
-				f, ctx := m.open(), guestContext(t)
+				f, ctx := open(m), guestContext(t)
 				send(ctx, t, f, fmt.Sprintf(`{"url":"http://%s","stream":%v}`+"\n", address, stream))
 				text, err := receive(ctx, f)
 				f.Close(ctx)
@@ -475,7 +475,7 @@ func TestLeavers(t *testing.T) {
 		} {
 			for _, reads := range []bool{false, true} {
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-				f := m.open()
+				f := open(m)
 				send(ctx, t, f, text)
 				if reads {
 					receive(ctx, f)

@@ -269,16 +269,31 @@ func (c *HTTP) Grant(g *engine.Grants) error {
 
 // mount is the file.
 type mount struct {
-	vfs.Device
 	rules []*rule // in the order of the configuration
+	limit int64   // how much memory a call may hold with its lines and bodies; 0: no limit
 }
 
+// atOnce is for how many of the largest requests and answers a call may have memory at a time.
+const atOnce = 4
+
 func newMount(rules []*rule) *mount {
-	m := &mount{rules: rules}
-	m.Device = vfs.Device{Type: vfs.TypeCharacterDevice, New: func(context.Context, vfs.OpenFlags) (vfs.File, error) {
-		return m.open(), nil
+	var largest int64
+	for _, r := range rules {
+		if r.maxResponse < 0 {
+			return &mount{rules: rules}
+		}
+		largest = max(largest, r.maxResponse)
+	}
+	return &mount{rules, atOnce * (maxLine + largest)}
+}
+
+// Root returns the file for one call.
+func (m *mount) Root(ctx context.Context) (vfs.Directory, error) {
+	limit := engine.NewBudget(m.limit)
+	device := vfs.Device{Type: vfs.TypeCharacterDevice, New: func(context.Context, vfs.OpenFlags) (vfs.File, error) {
+		return m.open(limit), nil
 	}}
-	return m
+	return device.Root(ctx)
 }
 
 var (

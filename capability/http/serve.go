@@ -36,7 +36,8 @@ type rule struct {
 	logger      *zap.Logger
 }
 
-func (m *mount) open() vfs.File {
+// open returns an open file; limit is the call's.
+func (m *mount) open(limit *engine.Budget) vfs.File {
 	return exchange.New(func(line []byte) (exchange.Serve, bool) {
 		r, err := parseRequest(line)
 		return func(ctx context.Context, body io.ReadCloser, answer io.Writer) error {
@@ -47,9 +48,9 @@ func (m *mount) open() vfs.File {
 				err = &failure{"invalid", err.Error(), nil}
 				return refuse(err, body, answer)
 			}
-			return m.serve(ctx, r, body, answer)
+			return m.serve(ctx, r, body, answer, limit)
 		}, r.stream
-	}, exchange.Options{MaxLine: maxLine})
+	}, exchange.Options{MaxLine: maxLine, Limit: limit})
 }
 
 // failure is an answer that is none: what the guest gets to know, and what is behind it.
@@ -78,7 +79,7 @@ func refuse(err error, body io.Closer, answer io.Writer) error {
 }
 
 // serve makes a request and writes the answer.
-func (m *mount) serve(ctx context.Context, r *request, body io.ReadCloser, answer io.Writer) error {
+func (m *mount) serve(ctx context.Context, r *request, body io.ReadCloser, answer io.Writer, limit *engine.Budget) error {
 	rule := m.match(r.origin, r.method)
 	if rule == nil {
 		return refuse(refused(ctx, r.origin, r.method), body, answer)
@@ -90,10 +91,9 @@ func (m *mount) serve(ctx context.Context, r *request, body io.ReadCloser, answe
 		ctx, cancel = context.WithTimeout(ctx, rule.timeout)
 		defer cancel()
 	}
-	var held held
-	held.budget = engine.BudgetOf(ctx)
-	defer held.release()
-	err := rule.exchange(ctx, r, body, answer, &held)
+	held := &held{shared: engine.BudgetOf(ctx), own: limit}
+	defer func() { held.release(held.bytes) }()
+	err := rule.exchange(ctx, r, body, answer, held)
 	if err == nil || call.Err() != nil {
 		return err
 	}
@@ -111,20 +111,31 @@ func refused(ctx context.Context, at origin, method string) error {
 
 // held is the memory that one exchange takes for its bodies.
 type held struct {
-	budget *engine.Budget
-	bytes  int64
+	shared, own *engine.Budget // of all functions, of the call
+	bytes       int64
 }
 
 // reserve fails with an answer.
 func (h *held) reserve(n int64) error {
-	if err := h.budget.Reserve(n); err != nil {
+	err := h.own.Reserve(n)
+	if err == nil {
+		if err = h.shared.Reserve(n); err != nil {
+			h.own.Release(n)
+		}
+	}
+	if err != nil {
 		return &failure{"overloaded", "there is no memory for it at the moment", err}
 	}
 	h.bytes += n
 	return nil
 }
 
-func (h *held) release() { h.budget.Release(h.bytes) }
+// release gives back n of the bytes.
+func (h *held) release(n int64) {
+	h.shared.Release(n)
+	h.own.Release(n)
+	h.bytes -= n
+}
 
 // exchange makes a request, with its redirects, and writes the answer. A failure means that
 // nothing has been written.

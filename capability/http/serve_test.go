@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/vfs"
 	"github.com/gojinn/gojinn/internal/egress/egresstest"
 	"github.com/gojinn/gojinn/internal/inbound"
@@ -42,12 +43,14 @@ func guestContext(t testing.TB) context.Context {
 }
 
 func mountOf(lines ...*HTTP) *mount {
-	m := newMount(nil)
+	var rules []*rule
 	for _, line := range lines {
-		m.rules = append(m.rules, line.rule)
+		rules = append(rules, line.rule)
 	}
-	return m
+	return newMount(rules)
 }
+
+func open(m *mount) vfs.File { return m.open(engine.NewBudget(m.limit)) }
 
 func send(ctx context.Context, t testing.TB, f vfs.File, text string) {
 	t.Helper()
@@ -82,7 +85,7 @@ func ask(ctx context.Context, t testing.TB, m *mount, request any) (a answer) {
 		}
 		line = string(text)
 	}
-	f := m.open()
+	f := open(m)
 	defer f.Close(ctx)
 	send(ctx, t, f, line+"\n")
 	text, err := receive(ctx, f)
@@ -250,7 +253,7 @@ func TestStreams(t *testing.T) {
 	t.Cleanup(server.Close)
 	m := mountOf(provisioned(t, HTTP{Origins: []string{server.URL}, Private: loopback, MaxResponse: new(units.Size(3 << 20))}))
 	ctx := guestContext(t)
-	f := m.open()
+	f := open(m)
 	defer f.Close(ctx)
 
 	for _, body := range []string{"", "x", strings.Repeat("0123456789", 300_000)} {
@@ -367,7 +370,7 @@ func TestRedirects(t *testing.T) {
 	// A body that was streamed can't be sent again.
 	m, ctx := mountOf(both), guestContext(t)
 	for to, want := range map[string]string{"307": `{"status":307`, "303": `{"status":200`} {
-		f := m.open()
+		f := open(m)
 		send(ctx, t, f, `{"stream":true,"method":"POST","url":"`+server.URL+`/?to=/x&code=`+to+`"}`+"\nbody")
 		if text, err := receive(ctx, f); err != nil || !strings.HasPrefix(text, want) {
 			t.Errorf("streamed, %s: got %q, %v", to, text, err)
@@ -422,7 +425,7 @@ func TestParallel(t *testing.T) {
 	m, ctx := mountOf(provisioned(t, HTTP{Origins: []string{server.URL}, Private: loopback})), guestContext(t)
 	var files []vfs.File
 	for i := range 4 {
-		f := m.open()
+		f := open(m)
 		defer f.Close(ctx)
 		send(ctx, t, f, fmt.Sprintf(`{"url":"%s/%d"}`+"\n", server.URL, i))
 		files = append(files, f)
@@ -473,4 +476,36 @@ func wait(t testing.TB, what string, until func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("waited too long until %s", what)
+}
+
+// TestCallLimit: one call can't hold memory without end, however many files it has open.
+func TestCallLimit(t *testing.T) {
+	t.Parallel()
+	m := mountOf(provisioned(t, HTTP{Origins: []string{"http://a.example"}, MaxResponse: new(units.Size(1 << 20))}))
+	ctx := guestContext(t)
+	root, err := m.Root(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := make([]byte, 5<<20)
+	for i := range half {
+		half[i] = 'x'
+	}
+	fits := 0
+	for range 20 {
+		f, err := root.Open(ctx, ".", vfs.Read|vfs.Write)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close(ctx)
+		_, err = f.(vfs.Writer).Write(ctx, half)
+		if err == nil {
+			fits++
+		} else if err != vfs.ENOMEM {
+			t.Errorf("got %v, want ENOMEM", err)
+		}
+	}
+	if most := atOnce * 9 / 5; fits != most {
+		t.Errorf("got %d lines of 5 MiB, want %d", fits, most)
+	}
 }

@@ -50,6 +50,9 @@ type Options struct {
 	// Finish makes Close wait until a request that was written has been served, for requests
 	// that change something. Otherwise closing gives it up.
 	Finish bool
+	// Limit is a further ceiling on the memory of the file, which others may share, such as one
+	// of the call; nil: none.
+	Limit *engine.Budget
 }
 
 // File is one open file. Memory that it holds for the guest is reserved from the budget
@@ -120,7 +123,7 @@ func (f *File) writeLine(ctx context.Context, p []byte) (int, error) {
 		f.dropLine()
 		return 0, vfs.EINVAL
 	}
-	if body && f.budget.Reserve(bodyRoom) != nil {
+	if body && f.reserve(bodyRoom) != nil {
 		f.dropLine()
 		return 0, vfs.ENOMEM
 	}
@@ -141,7 +144,7 @@ func (f *File) append(ctx context.Context, part []byte, last bool) error {
 		if f.budget == nil {
 			f.budget = engine.BudgetOf(ctx)
 		}
-		if err := f.budget.Reserve(int64(room)); err != nil {
+		if err := f.reserve(int64(room)); err != nil {
 			return err
 		}
 		line := append(make([]byte, 0, room), f.line...)
@@ -153,17 +156,38 @@ func (f *File) append(ctx context.Context, part []byte, last bool) error {
 }
 
 func (f *File) dropLine() {
-	if f.budget != nil {
-		f.budget.Release(int64(cap(f.line)))
+	if f.line != nil {
+		f.release(int64(cap(f.line)))
+		f.line = nil
 	}
-	f.line = nil
+}
+
+func (f *File) reserve(n int64) error {
+	if f.options.Limit != nil {
+		if err := f.options.Limit.Reserve(n); err != nil {
+			return err
+		}
+	}
+	err := f.budget.Reserve(n)
+	if err != nil && f.options.Limit != nil {
+		f.options.Limit.Release(n)
+	}
+	return err
+}
+
+// release may be called from any goroutine.
+func (f *File) release(n int64) {
+	f.budget.Release(n)
+	if f.options.Limit != nil {
+		f.options.Limit.Release(n)
+	}
 }
 
 // keepLine leaves the line to an exchange and returns what gives back its memory.
 func (f *File) keepLine() (release func(more int64)) {
-	size, budget := int64(cap(f.line)), f.budget
+	size := int64(cap(f.line))
 	f.line = nil
-	return func(more int64) { budget.Release(size + more) }
+	return func(more int64) { f.release(size + more) }
 }
 
 // Read implements [vfs.Reader].

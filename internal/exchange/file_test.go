@@ -196,6 +196,27 @@ func TestNoMemory(t *testing.T) {
 	}
 }
 
+// TestLimit: files can share a ceiling.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	limit := engine.NewBudget(1000)
+	one, two := New(begin, Options{MaxLine: 1 << 20, Limit: limit}), New(begin, Options{MaxLine: 1 << 20, Limit: limit})
+	ctx := t.Context()
+	if _, err := one.Write(ctx, []byte(strings.Repeat("x", 600))); err != nil {
+		t.Fatal(err)
+	}
+	long := []byte(strings.Repeat("x", 600) + "\n")
+	if _, err := two.Write(ctx, long); err != vfs.ENOMEM {
+		t.Errorf("got %v, want ENOMEM", err)
+	}
+	one.Discard()
+	if _, err := two.Write(ctx, long); err != nil {
+		t.Errorf("the other is gone: got %v", err)
+	}
+	two.Discard()
+	wait(t, "memory is given back", func() bool { return limit.Used() == 0 })
+}
+
 // TestFault: a panic ends up with the guest that caused it.
 func TestFault(t *testing.T) {
 	t.Parallel()
