@@ -8,7 +8,6 @@ import (
 	"image"
 	"image/jpeg"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,17 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gojinn/gojinn"
 	"github.com/gojinn/gojinn/internal/toolchain"
-	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
-
-const examples = "../../examples"
 
 // The requests that the README shows get the answers it promises, from a server
 // that serves each function at its name.
@@ -75,22 +69,6 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// caddyfile keeps everything that Caddy writes in folders of the test.
-const caddyfile = `{
-	admin off
-	persist_config off
-	storage file_system %s
-	log {
-		output discard
-	}
-	gojinn {
-		cache_dir %s
-	}
-}
-http://%s {
-%s}
-`
-
 // serve runs Caddy with every example at its name until the test ends.
 func serve(t *testing.T) (address string) {
 	t.Helper()
@@ -98,39 +76,11 @@ func serve(t *testing.T) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules := t.TempDir()
 	routes := ""
 	for _, f := range functions {
-		path := f.Built
-		if f.Language == toolchain.Go {
-			path = filepath.Join(modules, f.Name+".wasm")
-			if err := os.WriteFile(path, toolchaintest.Build(t, f.Dir), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		routes += fmt.Sprintf("\tgojinn /%s %s {\n\t\ttimeout 1m\n\t}\n", f.Name, path)
+		routes += fmt.Sprintf("\tgojinn /%s %s {\n\t\ttimeout 1m\n\t}\n", f.Name, module(t, f.Name))
 	}
-	t.Setenv("XDG_DATA_HOME", t.TempDir()) // where Caddy notes the number of its instance
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
-	text := fmt.Sprintf(caddyfile, t.TempDir(), filepath.Join(t.TempDir(), "cache"), address, routes)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return address
+	return serveSite(t, "", routes)
 }
 
 func send(t *testing.T, request *http.Request) (status int, body string) {

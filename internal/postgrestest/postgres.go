@@ -35,10 +35,22 @@ type Server struct {
 	Address        string // host and port; the host is localhost, as its certificate says
 	User, Password string // of the database of the same name, over the network
 	CA             string // path of the certificate that signs the server's
+
+	run  func(name string, args ...string) *exec.Cmd
+	port string
+	dir  string
+}
+
+// CreateDatabase makes another database.
+func (s *Server) CreateDatabase(t testing.TB, name string) {
+	t.Helper()
+	if out, err := s.run("psql", "-h", s.dir, "-p", s.port, "-U", s.User, "-c", "create database "+name).CombinedOutput(); err != nil {
+		t.Fatalf("psql: %v: %s", err, out)
+	}
 }
 
 // Start makes a database cluster in a temporary folder and runs it. Who is let in is said by lines of
-// pg_hba.conf; without any, who comes over the network with the password. Without PostgreSQL the test is
+// pg_hba.conf for connections over the network; without any, who comes over the network with the password. Without PostgreSQL the test is
 // skipped, or fails when Require says so.
 func Start(t testing.TB, letIn ...string) *Server {
 	t.Helper()
@@ -82,15 +94,18 @@ func Start(t testing.TB, letIn ...string) *Server {
 	}
 	if len(letIn) > 0 {
 		// The file is there, and its owner's.
-		if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(strings.Join(letIn, "\n")+"\n"), 0o600); err != nil {
+		lines := "local all all trust\n" + strings.Join(letIn, "\n") + "\n"
+		if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(lines), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	s.run, s.dir = run, dir
 	address, err := process.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(address)
+	s.port = port
 	s.Address = net.JoinHostPort("localhost", port)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
