@@ -509,3 +509,25 @@ func TestCallLimit(t *testing.T) {
 		t.Errorf("got %d lines of 5 MiB, want %d", fits, most)
 	}
 }
+
+// TestLargeBodies: a line may have 8 MiB, and no more.
+func TestLargeBodies(t *testing.T) {
+	t.Parallel()
+	server := echoes(t)
+	m, ctx := mountOf(provisioned(t, HTTP{Origins: []string{server.URL}, Private: loopback})), guestContext(t)
+	head, tail := `{"method":"POST","url":"`+server.URL+`","body":"`, `"}`
+	body := strings.Repeat("0123456789abcde\n", maxLine>>4)[:maxLine-len(head)-len(tail)]
+	plain := strings.ReplaceAll(body, "\n", "x")
+	if a := ask(ctx, t, m, head+plain+tail); a.Body != plain {
+		t.Errorf("got %d bytes, %s, want %d", len(a.Body), a.Error, len(plain))
+	}
+	escaped := strings.ReplaceAll(body[:len(body)/17*16], "\n", `\n`)
+	if a := ask(ctx, t, m, head+escaped+tail); a.Body != body[:len(body)/17*16] {
+		t.Errorf("escaped: got %d bytes, %s, want %d", len(a.Body), a.Error, len(body)/17*16)
+	}
+	f := open(m)
+	defer f.Close(ctx)
+	if _, err := f.(vfs.Writer).Write(ctx, []byte(head+plain+"x"+tail+"\n")); err != vfs.EMSGSIZE {
+		t.Errorf("one byte more: got %v, want EMSGSIZE", err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -126,7 +127,7 @@ func (p *Policy) own(addr netip.Addr) string {
 
 // Dial connects to a port of host, a name or address as [ParseHost] returns it, over TCP:
 // network is "tcp", "tcp4" or "tcp6". Each address that the name has is checked when it is
-// connected to; if one is refused and none of the others answers, the error wraps an [*AddressError].
+// connected to; if there are any and all are refused, the error wraps an [*AddressError].
 // A name may be resolved by the host's own means, search domains included. No proxy is used. It ends
 // with ctx, or after 10 seconds.
 func (p *Policy) Dial(ctx context.Context, network, host string, port uint16) (net.Conn, error) {
@@ -143,17 +144,20 @@ func (p *Policy) Dial(ctx context.Context, network, host string, port uint16) (n
 	if port == 0 {
 		return nil, errors.New("port 0 can't be connected to")
 	}
-	refused := make(chan error, 1) // the first that was
+	var mu sync.Mutex // several addresses can be tried at a time
+	var refused error // the first that was
+	tried := false    // there was another
 	dialer := net.Dialer{
 		Timeout:  connectTimeout,
 		Resolver: p.Resolver,
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			err := p.control(address)
-			if err != nil {
-				select {
-				case refused <- err:
-				default:
-				}
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				tried = true
+			} else if refused == nil {
+				refused = err
 			}
 			return err
 		},
@@ -162,13 +166,13 @@ func (p *Policy) Dial(ctx context.Context, network, host string, port uint16) (n
 	if err == nil {
 		return conn, nil
 	}
-	select {
-	case first := <-refused:
-		// Of several errors the dialer returns the first.
-		if _, ok := errors.AsType[*AddressError](err); !ok {
-			return nil, errors.Join(err, first)
-		}
-	default:
+	mu.Lock()
+	defer mu.Unlock()
+	// Of several errors the dialer returns one: what matters is whether there was anything to connect to.
+	if _, ok := errors.AsType[*AddressError](err); ok && tried {
+		err = &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%w at the addresses that are allowed (%v)", syscall.EHOSTUNREACH, refused)}
+	} else if !ok && !tried && refused != nil {
+		err = errors.Join(err, refused)
 	}
 	return nil, err
 }

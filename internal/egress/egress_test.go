@@ -238,6 +238,7 @@ func TestDial(t *testing.T) {
 		"mixed.test":    {"10.9.9.9", "169.254.169.254", "127.0.0.1"},
 		"metadata.test": {"169.254.169.254", "fd00:ec2::254"},
 		"private.test":  {"10.0.0.1"},
+		"down.test":     {"10.9.9.9", "127.0.0.9", "169.254.169.254", "::1"},
 	})
 	allowed := &Policy{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Resolver: resolver}
 	for _, test := range []struct {
@@ -255,6 +256,7 @@ func TestDial(t *testing.T) {
 		{"name, not listed", "tcp", "public.test", &Policy{Resolver: resolver}, true, false},
 		{"mapped, not listed", "tcp", "mapped.test", &Policy{Resolver: resolver}, true, false},
 		{"localhost", "tcp", "localhost", &Policy{}, true, false},
+		{"one of several, which is down", "tcp", "down.test", allowed, false, false},
 		{"no such name", "tcp", "none.test", allowed, false, false},
 		{"UDP", "udp", "127.0.0.1", allowed, false, false},
 		{"not canonical", "tcp", "PUBLIC.test", allowed, false, false},
