@@ -12,6 +12,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gojinn/gojinn"
+	_ "github.com/gojinn/gojinn/stores/nats" // which the documentation shows
 )
 
 const root = "../.."
