@@ -202,6 +202,19 @@ func over(dir string, granted []grantedDir) (found string) {
 	return found
 }
 
+// grantsOrigin tells whether a line names an origin.
+func grantsOrigin(granted []json.RawMessage, origin string) bool {
+	for _, raw := range granted {
+		var g struct{ Origins []string }
+		if json.Unmarshal(raw, &g) == nil && slices.ContainsFunc(g.Origins, func(o string) bool {
+			return strings.EqualFold(strings.TrimSuffix(o, defaultPort(o)), origin)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
 // crowd is how many directories in one are taken for it as a whole.
 const crowd = 3
 
@@ -262,6 +275,11 @@ func (n *needs) lines(granted []json.RawMessage) (lines, remarks []string) {
 	}
 	for line, origins := range n.originLines() {
 		add(strings.Join(origins, " "), line)
+		for _, origin := range origins {
+			if grantsOrigin(granted, origin) {
+				remarks = append(remarks, origin+" is allowed already: it is used with another method, or leads to an address that is not public and has to be listed as private")
+			}
+		}
 	}
 	if n.http && len(n.origins) == 0 {
 		remarks = append(remarks, "it uses /net/http; which origins could not be found out: allow http <origin>")

@@ -52,6 +52,8 @@ func TestNeeds(t *testing.T) {
 			[]string{"http http://a.example https://b.example:8443 {\n\tmethods GET\n}"}, ""},
 		{"http, apart", []string{"http http://a.example GET", "http http://b.example PUT"}, nil,
 			[]string{"http http://a.example {\n\tmethods GET\n}", "http http://b.example {\n\tmethods PUT\n}"}, ""},
+		{"http, granted", []string{"http http://a.example GET"}, []string{"http http://A.example:80"},
+			[]string{"http http://a.example {\n\tmethods GET\n}"}, "listed as private"},
 		{"http, no more known", []string{"path /net/http rw"}, nil, nil, "allow http <origin>"},
 		{"http, odd", []string{"http https://{env.X} GET"}, nil, nil, "no line can allow this: https://{env.X}"},
 		{"tcp and tls", []string{"path /net/tcp/db:5432 rw", "tcp db:5432", "path /net/tls/[2001:db8::1]:443 rw", "tls mail.example:465"}, nil,
