@@ -248,13 +248,16 @@ func (s *scanner) raw() ([]byte, error) {
 		return nil, s.expected("a string")
 	}
 	for from := s.at - 1; s.at < len(s.text); s.at++ {
-		switch c := s.text[s.at]; {
-		case c == '"':
+		if s.at += plain(s.text[s.at:]); s.at == len(s.text) {
+			break
+		}
+		switch s.text[s.at] {
+		case '"':
 			s.at++
 			return s.text[from:s.at], nil
-		case c == '\\':
+		case '\\':
 			s.at++
-		case c < ' ':
+		default:
 			return nil, errors.New("a control character in a string must be escaped, at byte " + strconv.Itoa(s.at))
 		}
 	}

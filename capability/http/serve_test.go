@@ -65,7 +65,7 @@ func send(ctx context.Context, t testing.TB, f vfs.File, text string) {
 
 func receive(ctx context.Context, f vfs.File) (string, error) {
 	var out []byte
-	for buffer := make([]byte, 1000); ; {
+	for buffer := make([]byte, 32<<10); ; {
 		n, err := f.(vfs.Reader).Read(ctx, buffer)
 		out = append(out, buffer[:n]...)
 		if n == 0 || err != nil {
@@ -382,7 +382,10 @@ func TestRedirects(t *testing.T) {
 // TestTLS speaks HTTP/2 with a server whose certificate is good, and with none whose isn't.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto+" "+r.Host) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Proto+" "+r.Host)
+		io.Copy(w, r.Body)
+	}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -398,6 +401,15 @@ func TestTLS(t *testing.T) {
 	c.rule.transport.TLSClientConfig.RootCAs = roots
 	if a := ask(ctx, t, m, object{"url": "https://example.com" + port}); a.Body != "HTTP/2.0 example.com"+port {
 		t.Errorf("got %+v", a)
+	}
+	f, body := open(m), strings.Repeat("x", 3<<20)
+	defer f.Close(ctx)
+	send(ctx, t, f, `{"stream":true,"method":"POST","url":"https://example.com`+port+`"}`+"\n"+body[:1<<19]) // no more than fits in between
+	if text, err := receive(ctx, f); err != nil || !strings.HasSuffix(text, "}\nHTTP/2.0 example.com"+port+body[:1<<19]) {
+		t.Errorf("streamed: got %d bytes, %v", len(text), err)
+	}
+	if a := ask(ctx, t, m, object{"url": "https://example.com" + port, "method": "PUT", "body": body}); a.Body != "HTTP/2.0 example.com"+port+body {
+		t.Errorf("large body: got %d bytes, %s", len(a.Body), a.Error)
 	}
 	if a := ask(ctx, t, m, object{"url": "https://wrong.test" + port}); a.Error != "tls" {
 		t.Errorf("another name: got %+v", a)
