@@ -29,8 +29,8 @@ func TestLoads(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	base := &load{kind: "a", name: "base", workers: 1, rates: []float64{100, 200, 300}, medians: []time.Duration{1}, lasts: []time.Duration{1}}
-	l := &load{kind: "a", name: "ours", workers: 1, minRatio: 0.8, minRate: 100, maxLast: time.Second,
+	base := &load{kind: "a", name: "base", workers: 2, rates: []float64{100, 200, 300}, medians: []time.Duration{1}, lasts: []time.Duration{1}}
+	l := &load{kind: "a", name: "ours", workers: 2, minRatio: 0.8, minRate: 100, maxLast: time.Second,
 		rates: []float64{100, 160, 270}, medians: []time.Duration{1}, lasts: []time.Duration{time.Second}}
 	if got := table([]*load{base, l}); strings.Contains(got, "**") {
 		t.Errorf("within its bounds: got\n%s", got)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -24,44 +25,70 @@ type load struct {
 	medians, lasts []time.Duration
 }
 
-// measure lets all loads take turns.
+// measure lets all loads take turns. Lone workers of one kind take turns operation by operation: a disk
+// that others use too is another one from second to second.
 func measure(ctx context.Context, loads []*load, rounds int, duration time.Duration) error {
 	for range rounds {
-		for _, l := range loads {
-			if err := l.run(ctx, duration); err != nil {
-				return fmt.Errorf("%s: %w", l.name, err)
+		for i := 0; i < len(loads); {
+			n := 1
+			for loads[i].workers == 1 && i+n < len(loads) && loads[i+n].kind == loads[i].kind {
+				n++
 			}
+			if err := run(ctx, loads[i:i+n], time.Duration(n)*duration); err != nil {
+				return err
+			}
+			i += n
 		}
 	}
 	return nil
 }
 
-// run does the load for some time.
-func (l *load) run(ctx context.Context, duration time.Duration) error {
-	took := make([][]time.Duration, l.workers)
-	errs := make([]error, l.workers)
+// run does the loads for some time, by the workers of the first: each does all of them in
+// turn.
+func run(ctx context.Context, loads []*load, duration time.Duration) error {
+	workers := loads[0].workers
+	took := make([][]time.Duration, workers*len(loads)) // by worker and load
+	errs := make([]error, workers)
 	var all sync.WaitGroup
 	begin := time.Now()
-	for worker := range l.workers {
+	for worker := range workers {
 		all.Go(func() {
 			for time.Since(begin) < duration && errs[worker] == nil {
-				key := strconv.Itoa(rand.IntN(keys))
-				start := time.Now()
-				errs[worker] = l.do(ctx, key)
-				took[worker] = append(took[worker], time.Since(start))
+				for i, l := range loads {
+					key := strconv.Itoa(rand.IntN(keys))
+					start := time.Now()
+					if err := l.do(ctx, key); err != nil {
+						errs[worker] = fmt.Errorf("%s: %w", l.name, err)
+						return
+					}
+					to := &took[worker*len(loads)+i]
+					*to = append(*to, time.Since(start))
+				}
 			}
 		})
 	}
 	all.Wait()
-	whole := time.Since(begin)
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	each := slices.Sorted(slices.Values(slices.Concat(took...)))
-	l.rates = append(l.rates, float64(len(each))/whole.Seconds())
+	for i, l := range loads {
+		l.note(took, i, len(loads))
+	}
+	return nil
+}
+
+// note keeps what a round has found, in every step-th of took from first on.
+func (l *load) note(took [][]time.Duration, first, step int) {
+	var each []time.Duration
+	var whole float64 // of the workers, in seconds each
+	for i := first; i < len(took); i += step {
+		for _, d := range took[i] {
+			whole += d.Seconds() / float64(l.workers)
+		}
+		each = append(each, took[i]...)
+	}
+	slices.Sort(each)
+	l.rates = append(l.rates, float64(len(each))/whole)
 	l.medians = append(l.medians, each[len(each)/2])
 	l.lasts = append(l.lasts, each[len(each)*99/100])
-	return nil
 }

@@ -85,8 +85,8 @@ func printReport(ctx context.Context, dir string, rounds int, duration time.Dura
 	return nil
 }
 
-// table has a row for each load. The ratios are of one round each: those to the first
-// load of the same kind.
+// table has a row for each load. The ratios are of one round each, to the first load of the same kind:
+// what many get done, and what one waits for, by the medians.
 func table(loads []*load) string {
 	var b strings.Builder
 	b.WriteString("| | at once | per second | ratio | bound | median | 99 in 100 |\n|---|--:|--:|--:|--:|--:|--:|\n")
@@ -97,7 +97,9 @@ func table(loads []*load) string {
 		}
 		ratios := make([]float64, len(l.rates))
 		for i := range l.rates {
-			ratios[i] = l.rates[i] / base.rates[i]
+			if ratios[i] = l.rates[i] / base.rates[i]; l.workers == 1 {
+				ratios[i] = base.medians[i].Seconds() / l.medians[i].Seconds()
+			}
 		}
 		rate, ratio := report.SpreadOf(l.rates), report.SpreadOf(ratios)
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", l.name, l.workers, mark(rate.String(), rate.Median >= l.minRate),
