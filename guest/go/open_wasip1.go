@@ -53,8 +53,29 @@ func writable(conn net.Conn) error {
 			asked = true
 			return false // wait
 		}
-		_, failed = syscall.Write(int(fd), nil)
+		failed = peek(fd)
 		return true
 	})
 	return errors.Join(err, failed)
 }
+
+// peek returns why nothing could be read from a socket, now or later.
+func peek(fd uintptr) error {
+	const keep = 1 << 0
+	var n uint32
+	var flags uint16
+	buffer := struct{ at, length uint32 }{uint32(uintptr(unsafe.Pointer(&peeked))), 1}
+	errno := syscall.Errno(sockRecv(uint32(fd), unsafe.Pointer(&buffer), 1, keep, unsafe.Pointer(&n), unsafe.Pointer(&flags)))
+	if errno == 0 || errno == syscall.EAGAIN { // EAGAIN: the other side has not spoken yet
+		return nil
+	}
+	return errno
+}
+
+// peeked is where peek reads to, which nobody is interested in. It has to be where
+// nothing moves it, as the stack may be.
+var peeked byte
+
+//go:wasmimport wasi_snapshot_preview1 sock_recv
+//go:noescape
+func sockRecv(fd uint32, buffers unsafe.Pointer, n, how uint32, read, flags unsafe.Pointer) uint32
