@@ -28,7 +28,7 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "a Caddyfile (or JSON configuration) with a gojinn line for the module")
 	flags.StringVar(&f.function, "function", "", "the function's name in it, if several have the module")
-	flags.StringArrayVar(&f.allow, "allow", nil, "what follows `allow` in a Caddyfile; repeatable")
+	allowFlag(cmd, &f.allow)
 	flags.StringArrayVar(&f.args, "arg", nil, "an `argument` of the program; repeatable")
 }
 
@@ -88,15 +88,30 @@ func (f *functionFlags) load(module string) (*functionConfig, error) {
 // configured adds what the flags say to a function's configuration.
 func (f *functionFlags) configured(h *Handler, apps caddy.ModuleMap) (*functionConfig, error) {
 	h.Args = append(h.Args, f.args...)
-	for _, line := range f.allow {
+	grants, err := parseAllowLines(f.allow)
+	if err != nil {
+		return nil, err
+	}
+	h.AllowRaw = append(h.AllowRaw, grants...)
+	text, err := json.Marshal(h)
+	return &functionConfig{handler: text, apps: apps}, err
+}
+
+// allowFlag registers the flag --allow.
+func allowFlag(cmd *cobra.Command, lines *[]string) {
+	cmd.Flags().StringArrayVar(lines, "allow", nil, "what follows `allow` in a Caddyfile; repeatable")
+}
+
+// parseAllowLines parses the values of --allow.
+func parseAllowLines(lines []string) (grants []json.RawMessage, err error) {
+	for _, line := range lines {
 		grant, err := parseAllowLine(line)
 		if err != nil {
 			return nil, fmt.Errorf("--allow %q: %w", line, err)
 		}
-		h.AllowRaw = append(h.AllowRaw, grant)
+		grants = append(grants, grant)
 	}
-	text, err := json.Marshal(h)
-	return &functionConfig{handler: text, apps: apps}, err
+	return grants, nil
 }
 
 // parseAllowLine parses what follows `allow` in a Caddyfile, by the directive's own parser, so that it

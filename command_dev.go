@@ -26,12 +26,14 @@ const defaultListen = "localhost:8080"
 
 func devCommand() *cobra.Command {
 	dev := &devServer{modules: make(map[string]*devModule)}
-	cmd := subcommand("dev <dir> [--listen localhost:8080]", "Builds, serves, and rebuilds on save", `
+	cmd := subcommand("dev <dir> [--listen localhost:8080] [--allow <line>]", "Builds, serves, and rebuilds on save", `
 Builds the function in a folder, or the functions in its folders, and serves each
 at /<its folder's name>. When a file is saved, its function is built and loaded
 again; one that doesn't build or can't be loaded leaves the version before it in
 place. A function whose toolchain is missing is served as the module that lies
 beside its source, if there is one.
+
+What --allow says, as allow lines in a Caddyfile do, all of them may use.
 
 If the folder has a Caddyfile, that is served instead, with the folder as
 working directory and the modules built into the functions' folders.`,
@@ -40,6 +42,7 @@ working directory and the modules built into the functions' folders.`,
 			dev.dir, dev.out = args[0], cmd.ErrOrStderr()
 			return dev.run(ctx, cmd.Flags().Changed("listen"))
 		})
+	allowFlag(cmd, &dev.allow)
 	cmd.Flags().StringVar(&dev.listen, "listen", defaultListen, "the address to listen on")
 	return cmd
 }
@@ -47,6 +50,8 @@ working directory and the modules built into the functions' folders.`,
 // devServer serves the functions of a folder while they are being written.
 type devServer struct {
 	dir, listen string
+	allow       []string              // lines, for every function
+	grants      []json.RawMessage     // what they say
 	out         io.Writer             // what happens, for people
 	config      string                // the folder's Caddyfile, "" without one
 	work        string                // folder for modules; "" if they go beside their source
@@ -110,12 +115,17 @@ func (s *devServer) prepare(listenGiven bool) (err error) {
 	switch _, err := os.Stat(file); {
 	case err == nil && listenGiven:
 		return fmt.Errorf("%s says where to listen; --listen has no effect with it", file)
+	case err == nil && len(s.allow) > 0:
+		return fmt.Errorf("%s says what is allowed; --allow has no effect with it", file)
 	case err == nil:
 		s.config = file
 		return os.Chdir(s.dir)
 	}
 	if _, _, err := net.SplitHostPort(s.listen); err != nil {
 		return fmt.Errorf("--listen: %w", err)
+	}
+	if s.grants, err = parseAllowLines(s.allow); err != nil {
+		return err
 	}
 	s.work, err = os.MkdirTemp("", "gojinn-dev-")
 	return err
@@ -260,7 +270,7 @@ func (s *devServer) configuration() ([]byte, error) {
 	}
 	var routes []any
 	for _, name := range s.served() {
-		h := &Handler{Module: s.modules[name].serves}
+		h := &Handler{Module: s.modules[name].serves, AllowRaw: s.grants}
 		if checkName(name) == nil { // a folder's name may be one that a function can't have
 			h.Name = name
 		}

@@ -361,8 +361,13 @@ func TestDevCommand(t *testing.T) {
 	for _, name := range []string{"one", "broken", "two"} {
 		writeFile(t, filepath.Join(dir, name, "go.mod"), "module example.com/"+name+"\n\ngo 1.24\n")
 	}
-	write("two", strings.Replace(devFunction, "WORD", "other", 1))
-	said, stop := startDev(t, dir, "--listen", addr)
+	write("two", `package main
+
+import "os"
+
+func main() { os.Stdout.WriteString("{\"body\":\"" + os.Getenv("WORD") + "\"}") }
+`)
+	said, stop := startDev(t, dir, "--listen", addr, "--allow", "env WORD other")
 
 	comesTo(t, said, "http://"+addr+"/one", "first")
 	comesTo(t, said, "http://"+addr+"/two/below", "other")
@@ -435,6 +440,9 @@ func TestDevCommandWithCaddyfile(t *testing.T) {
 	if _, _, err := runCommand(t, "", "dev", dir, "--listen", "localhost:1"); err == nil || !strings.Contains(err.Error(), "--listen has no effect") {
 		t.Errorf("--listen beside a Caddyfile: got %v", err)
 	}
+	if _, _, err := runCommand(t, "", "dev", dir, "--allow", "env A b"); err == nil || !strings.Contains(err.Error(), "--allow has no effect") {
+		t.Errorf("--allow beside a Caddyfile: got %v", err)
+	}
 	said, stop := startDev(t, dir)
 	comesTo(t, said, "http://"+addr+"/greet", "hi there")
 	config("/welcome")
@@ -454,6 +462,7 @@ func TestDevCommandRefuses(t *testing.T) {
 		{"an empty folder", []string{empty}, "source file"},
 		{"no folder", []string{filepath.Join(empty, "none")}, "none"},
 		{"no port", []string{empty, "--listen", "localhost"}, "--listen"},
+		{"no capability", []string{empty, "--allow", "everything"}, "everything"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, _, err := runCommand(t, "", append([]string{"dev"}, test.args...)...); err == nil || !strings.Contains(err.Error(), test.want) {
