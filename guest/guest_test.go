@@ -275,6 +275,7 @@ func TestRefuses(t *testing.T) {
 	requests := []string{
 		"", " ", "{", `{"method":"POST"`, `{"method":"POST",}`, "[]", "null", "1", `"POST"`, "{}{}", "{} x", "\ufeff{}", "{}\x00",
 		"{\"method\":\"\xff\"}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":\"\xc0\x80\"}", "{\"a\":\"\xf4\x90\x80\x80\"}",
+		"{\"a\":\"\xe2\x82\xc0\"}", "{\"a\":\"\xe2\x82\x7f\"}", "{\"a\":\"\xf0\x9f\x98\xc0\"}", "{\"a\":\"\xe0\x9f\x80\"}", "{\"a\":\"\xf0\x8f\x80\x80\"}", "{\"a\":\"\xf5\x80\x80\x80\"}", "{\"a\":\"\x80\"}", "{\"a\":\"\xc3",
 		`{"method":1}`, `{"method":null}`, `{"body":null}`, `{"body":["a"]}`, `{"body_base64":1}`,
 		`{"headers":[]}`, `{"headers":null}`, `{"headers":{"A":1}}`, `{"headers":{"A":"1"}}`, `{"query":{"a":"1"}}`, `{"params":{"a":["b"]}}`, `{"headers":{"A":[1]}}`, `{"headers":{"A":["1",]}}`, `{"query":{"a":[["b"]]}}`, `{"params":{"a":null}}`,
 		`{"method":"A","method":"A"}`, `{"body":"","body":""}`, `{"body":"","body_base64":""}`, `{"body_base64":"","body":""}`, `{"query":{},"query":{}}`,
