@@ -3,14 +3,11 @@ package gojinn
 import (
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"unsafe"
 )
-
-func init() { http.DefaultTransport = Transport{} }
 
 // openFile opens a file for reading and writing that nobody waits for: neither for
 // its being opened, which is what package syscall would do, nor for its bytes but the

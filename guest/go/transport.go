@@ -17,10 +17,13 @@ import (
 )
 
 // Transport makes HTTP requests by way of the server, as far as “allow http”
-// lets it. In a function it is [http.DefaultTransport], so that [http.Get] and
-// [http.DefaultClient] work as they do elsewhere. TLS, connections and the
-// resolving of names are the server's; a request's Host, if it is another
-// than that of its URL, is not sent.
+// lets it:
+//
+//	client := &http.Client{Transport: gojinn.Transport{}}
+//
+// With package guest/go/outbound it is [http.DefaultTransport], and [http.Get] works as
+// elsewhere. TLS, connections and the resolving of names are the server's; a request's
+// Host, if it is another than that of its URL, is not sent.
 //
 // A body of up to 64 KiB whose length is known is sent with that length, and then
 // the answer arrives as a whole. Other requests, all without a body among them, are
