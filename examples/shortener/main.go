@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,25 +32,21 @@ var links = kv.Open("links")
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "no such link") })
-	http.HandleFunc("/shorten", allow(shorten, http.MethodPost))
-	http.HandleFunc("/s/{key}", allow(withURL(follow), http.MethodGet, http.MethodHead))
-	http.HandleFunc("/s/{key}/hits", allow(withURL(hits), http.MethodGet, http.MethodHead))
-	gojinn.Serve(nil)
+	gojinn.Serve(http.HandlerFunc(route))
 }
 
-// allow refuses other methods.
-func allow(handle http.HandlerFunc, methods ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range methods {
-			if r.Method == method {
-				handle(w, r)
-				return
-			}
-		}
+// route is no ServeMux, which would redirect to paths that are none here either.
+func route(w http.ResponseWriter, r *http.Request) {
+	handle, methods := look, []string{http.MethodGet, http.MethodHead}
+	if r.URL.Path == "/shorten" {
+		handle, methods = shorten, []string{http.MethodPost}
+	}
+	if !slices.Contains(methods, r.Method) {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		refuse(w, http.StatusMethodNotAllowed, "method not allowed")
+		return
 	}
+	handle(w, r)
 }
 
 func shorten(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +62,6 @@ func shorten(w http.ResponseWriter, r *http.Request) {
 	key, err := keep(url)
 	if err != nil {
 		fail(err)
-		return
 	}
 	scheme := "http"
 	if r.TLS != nil {
@@ -113,47 +109,39 @@ func keep(url string) (string, error) {
 	}
 }
 
-var keys = regexp.MustCompile(`^[A-Za-z0-9_-]{8}$`)
+// paths are /s/<key> and /s/<key>/hits.
+var paths = regexp.MustCompile(`^/s/([A-Za-z0-9_-]{8})(/hits)?$`)
 
-// withURL finds the URL of the key in the path.
-func withURL(handle func(w http.ResponseWriter, r *http.Request, key, url string)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		key := r.PathValue("key")
-		if !keys.MatchString(key) {
-			refuse(w, http.StatusNotFound, "no such link")
-			return
-		}
-		url, err := links.Get(key)
-		switch {
-		case errors.Is(err, kv.ErrNotFound):
-			refuse(w, http.StatusNotFound, "no such link")
-		case err != nil:
-			fail(err)
-		default:
-			handle(w, r, key, string(url))
-		}
-	}
-}
-
-func follow(w http.ResponseWriter, r *http.Request, key, url string) {
-	if r.Method == http.MethodGet {
-		if _, err := links.Incr("hits/"+key, 1); err != nil {
-			fail(err)
-			return
-		}
-	}
-	w.Header().Set("Location", url)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusFound)
-}
-
-func hits(w http.ResponseWriter, _ *http.Request, key, _ string) {
-	n, err := kv.Get[int64](links, "hits/"+key)
-	if err != nil && !errors.Is(err, kv.ErrNotFound) {
-		fail(err)
+// look looks a link up.
+func look(w http.ResponseWriter, r *http.Request) {
+	match := paths.FindStringSubmatch(r.URL.Path)
+	if match == nil {
+		refuse(w, http.StatusNotFound, "no such link")
 		return
 	}
-	answer(w, http.StatusOK, map[string]int64{"hits": n})
+	key, counter := match[1], "hits/"+match[1]
+	url, err := links.Get(key)
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		refuse(w, http.StatusNotFound, "no such link")
+	case err != nil:
+		fail(err)
+	case match[2] != "":
+		hits, err := kv.Get[int64](links, counter)
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			fail(err)
+		}
+		answer(w, http.StatusOK, map[string]int64{"hits": hits})
+	default:
+		if r.Method == http.MethodGet {
+			if _, err := links.Incr(counter, 1); err != nil {
+				fail(err)
+			}
+		}
+		w.Header().Set("Location", string(url))
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusFound)
+	}
 }
 
 // fail ends the program: the server logs why, and the client gets 502.

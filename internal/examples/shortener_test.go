@@ -4,17 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
@@ -22,41 +17,17 @@ import (
 )
 
 // shorteners are the folders of the shortener in all its languages.
-var shorteners = []string{"shortener-rust", "shortener-zig", "shortener-c"}
+var shorteners = []string{"shortener", "shortener-rust", "shortener-zig", "shortener-c"}
 
-// serveShorteners runs Caddy with each version at a host of its name, until the test ends. They
-// share their links.
+// serveShorteners serves each version to requests that name it in the field Version. They share their
+// links.
 func serveShorteners(t *testing.T) (address string) {
 	t.Helper()
-	dir := t.TempDir()
-	t.Setenv("XDG_DATA_HOME", dir)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
-	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tlog {\n\t\toutput discard\n\t}\n\tgojinn {\n\t\tcache_dir %s\n\t\tstore default memory\n\t}\n}\nhttp://%s {\n", dir, filepath.Join(dir, "cache"), address)
+	directives := ""
 	for _, name := range shorteners {
-		path := filepath.Join(dir, name+".wasm")
-		if err := os.WriteFile(path, module(t, name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		text += fmt.Sprintf("\t@%s header Version %[1]s\n\tgojinn @%[1]s %s {\n\t\ttimeout 1m\n\t\tallow kv links\n\t}\n", name, path)
+		directives += fmt.Sprintf("\t@%s header Version %[1]s\n\tgojinn @%[1]s %s {\n\t\ttimeout 1m\n\t\tallow kv links\n\t}\n", name, module(t, name))
 	}
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text+"}\n"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return address
+	return serveSite(t, "\t\tstore default memory\n", directives)
 }
 
 // shortenerCall sends a request to one version and returns what it answers, the body decoded.

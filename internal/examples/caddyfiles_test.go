@@ -1,0 +1,40 @@
+package examples
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The Caddyfiles of the examples serve them.
+func TestCaddyfiles(t *testing.T) {
+	t.Setenv("DATABASE_URL", "postgres://postgres:secret@localhost:1/postgres?sslmode=disable")
+	for _, test := range []struct {
+		name, method, path, body string
+		status                   int
+	}{
+		{"shortener", http.MethodPost, "/shorten", `{"url":"https://example.com/"}`, 201},
+		{"session", http.MethodPost, "/session", "", 200},
+		{"weather", http.MethodGet, "/weather", "", 400},
+		{"guestbook", http.MethodGet, "/guestbook", "", 503},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(examples, test.name, "Caddyfile"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, directives, ok := strings.Cut(string(text), "http://localhost:8080 {\n")
+			if !ok {
+				t.Fatal("it serves something else than http://localhost:8080")
+			}
+			wasm := module(t, test.name)
+			directives = strings.Replace(directives, " "+test.name+".wasm", " "+wasm, 1)
+			address := serveSite(t, "", strings.TrimSuffix(directives, "}\n"))
+			if status, body := ask(t, test.method, "http://"+address+test.path, test.body); status != test.status {
+				t.Errorf("got %d %s, want %d", status, body, test.status)
+			}
+		})
+	}
+}
