@@ -21,8 +21,8 @@ import (
 //
 //	client := &http.Client{Transport: gojinn.Transport{}}
 //
-// With package guest/go/outbound it is [http.DefaultTransport], and [http.Get] works as
-// elsewhere. TLS, connections and the resolving of names are the server's; a request's
+// It is [http.DefaultTransport], so [http.Get] and libraries that use [http.DefaultClient]
+// or a client of their own work as elsewhere. TLS, connections and the resolving of names are the server's; a request's
 // Host, if it is another than that of its URL, is not sent.
 //
 // A body of up to 64 KiB whose length is known is sent with that length, and then

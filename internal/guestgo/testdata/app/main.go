@@ -21,7 +21,6 @@ import (
 
 	gojinn "github.com/gojinn/gojinn/guest/go"
 	"github.com/gojinn/gojinn/guest/go/kv"
-	_ "github.com/gojinn/gojinn/guest/go/outbound"
 )
 
 // served counts what this program has answered: all see 1, besides what Warm has.
