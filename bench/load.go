@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,11 @@ func findWrk() (string, error) {
 	return path, nil
 }
 
-// measureLoad measures all targets under all loads, in interleaved rounds.
+// pause is before each measurement: what served the one before may still collect its garbage.
+const pause = 200 * time.Millisecond
+
+// measureLoad measures all targets under all loads, in interleaved rounds, each in an order of its
+// own: what a target leaves behind must not always meet the same one.
 func measureLoad(ctx context.Context, wrk, dir string, targets []target, o options) ([]loadRow, error) {
 	l := &loader{wrk: wrk, dir: dir}
 	if err := os.WriteFile(l.script(), wrkScript, 0o600); err != nil {
@@ -74,11 +79,13 @@ func measureLoad(ctx context.Context, wrk, dir string, targets []target, o optio
 		if round == 0 {
 			duration = min(duration, 500*time.Millisecond) // a warm-up that does not count
 		}
-		for j, row := range rows {
+		for _, j := range rand.Perm(len(rows)) {
+			row := rows[j]
 			if round > 0 {
 				progress("round %d of %d: %s", round, o.rounds, row.target.name())
 			}
 			for i, n := range connections {
+				time.Sleep(pause)
 				s, took, err := l.run(ctx, row.target, n, max(duration, needed[[2]int{j, i}]))
 				if err != nil {
 					return nil, fmt.Errorf("loading %s with %d connections: %w", row.target.name(), n, err)
