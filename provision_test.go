@@ -129,7 +129,9 @@ func TestProvisionErrors(t *testing.T) {
 		{"argument's file", "", good, `"args":["{file./does/not/exist}"]`, []string{"args: placeholder {file./does/not/exist} has no value"}},
 
 		{"app option", `{"compilers":0}`, good, ``, []string{"loading gojinn app module", "compilers: 0 is outside 1 to 1024"}},
-		{"app option not available yet", `{"store":{}}`, good, ``, []string{"store: is not available yet"}},
+		{"store without a kind", `{"store":{"cart":{}}}`, good, ``, []string{"cart: no kind; known are bolt, memory"}},
+		{"store of an unknown kind", `{"store":{"cart":{"kind":"clay"}}}`, good, ``, []string{`"clay" is not a kind of store in this build`}},
+		{"store without a name", `{"store":{"":{"kind":"memory"}}}`, good, ``, []string{"the name is empty"}},
 		{"app option unknown", `{"cachedir":"x"}`, good, ``, []string{`unknown field "cachedir"`}},
 		{"default", `{"defaults":{"timeout":"0s"}}`, good, ``, []string{"defaults: timeout: must be more than 0"}},
 		{"snapshot", "", good, `"snapshot":"maybe"`, []string{`snapshot: "maybe" is not one of auto, on, off`}},

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -271,6 +272,8 @@ func TestDial(t *testing.T) {
 				t.Errorf("got %v, want refused: %v, connected: %v", err, test.refused, test.ok)
 			}
 			if conn != nil {
+				// What it was counted as is there once it is closed from the other side.
+				_, _ = io.Copy(io.Discard, conn)
 				conn.Close()
 			} else if got := accepted.Load(); got != before {
 				t.Errorf("got %d connections, want none", got-before)
