@@ -37,7 +37,12 @@ type Limits struct {
 // Options makes a [Function] of a [Program].
 type Options struct {
 	// Args are the program's arguments. The first is by custom its name.
-	Args        []Value
+	Args []Value
+	// Environ, if set, yields variables of one call, as NAME=value, from the context given to
+	// [Function.Run]. Where one has the name of a granted one, that one counts. A program
+	// that asks for its environment before it reads its standard input can't start ahead of
+	// its calls then. It must be safe for concurrent use.
+	Environ     func(context.Context) []string
 	Grants      Grants
 	Limits      Limits
 	Concurrency Concurrency
@@ -186,7 +191,7 @@ func (f *Function) await(ctx context.Context) (*executable, error) {
 	})
 }
 
-// resolves tells whether arguments or variables are another for every call.
+// resolves tells whether arguments or granted variables are another for every call.
 func (o *Options) resolves() bool {
 	for _, arg := range o.Args {
 		if arg.Resolve != nil {
@@ -201,7 +206,7 @@ func (o *Options) resolves() bool {
 	return false
 }
 
-// strings are the arguments and the environment that a program gets.
+// strings are the arguments and the granted environment that a program gets.
 func (o *Options) strings(ctx context.Context) (args, env []string) {
 	for _, arg := range o.Args {
 		args = append(args, cString(arg.of(ctx)))
@@ -282,8 +287,8 @@ func (f *Function) Running() int {
 func (f *Function) Memory() int64 { return f.memory.Load() }
 
 // Run answers one call: the program reads in as its standard input and writes
-// its answer to out. What it writes to its standard error goes to log as it
-// comes. Run returns when the program has ended, or as soon as ctx, the
+// its answer to out, of which more can be asked by [Stream]. What it writes to its
+// standard error goes to log as it comes. Run returns when the program has ended, or as soon as ctx, the
 // deadline or another limit ends it; no part of the guest lives on. The error
 // says how the call ended, nil meaning exit code 0; the receipt is as complete
 // as the call was.

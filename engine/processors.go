@@ -496,4 +496,9 @@ func (s *Sandbox) waited() {
 }
 
 // rest gives the processor back: the host call under way has to wait.
-func (s *Sandbox) rest() { s.claim.give() }
+func (s *Sandbox) rest() {
+	s.claim.give()
+	if out, ok := s.out.to.(*boundedOutput); ok {
+		out.flush()
+	}
+}

@@ -167,9 +167,7 @@ func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Re
 	}
 	s.calls++
 	s.ctx, s.life = s.function.pool.closing, nil // the caller's may hold a whole request
-	if s.function.resolves {
-		s.args, s.env = nil, nil
-	}
+	s.forget()
 	return Receipt{
 		Duration: time.Since(start),
 		Fuel:     s.used(),
@@ -178,13 +176,23 @@ func (s *Sandbox) run(ctx context.Context, in io.Reader, out, log io.Writer) (Re
 	}, err
 }
 
+// forget drops the arguments and variables that were the call's.
+func (s *Sandbox) forget() {
+	s.args, s.env, s.environ = s.function.args, s.function.env, s.function.options.Environ
+}
+
 // answer lets the guest answer a call, and says how that ended.
 func (s *Sandbox) answer(in io.Reader, out, log io.Writer) error {
 	if s.at == atStart {
 		s.boot(s, false)
 	}
 	limits := &s.function.options.Limits
-	s.attach(in, &boundedOutput{s, out, limits.Output}, &boundedLog{log, limits.Log})
+	bounded := &boundedOutput{sandbox: s, to: out, left: limits.Output}
+	if stream, ok := out.(Stream); ok {
+		bounded.stream = stream
+		stream.Begin(s.life)
+	}
+	s.attach(in, bounded, &boundedLog{log, limits.Log})
 	s.guest.resume()
 	return s.ending()
 }
@@ -228,6 +236,8 @@ func (s *Sandbox) ended(code uint32) {
 	}
 	s.at = atExit
 }
+
+func (s *Sandbox) caller() context.Context { return s.ctx }
 
 // pause gives control to whoever resumed the guest, and leaves it if that is
 // what comes back.
@@ -389,7 +399,20 @@ func isFault(err error) bool {
 type boundedOutput struct {
 	sandbox *Sandbox
 	to      io.Writer
-	left    int64 // negative from the start: no bound
+	left    int64  // unless there is no bound
+	stream  Stream // nil: it is none
+}
+
+// Stream is an output that the guest's writes are handed on by as they come. Its methods are
+// called one at a time, while the guest waits: a Write that blocks is to return at the end of
+// the context that Begin was given.
+type Stream interface {
+	io.Writer
+	// Begin is called once, when the call has its sandbox. The context ends with the call, whatever ends it.
+	Begin(ctx context.Context)
+	// Flush is called when the guest is about to wait: what it has written so far should
+	// be on its way then.
+	Flush() error
 }
 
 func (o *boundedOutput) Write(p []byte) (int, error) {
@@ -400,11 +423,24 @@ func (o *boundedOutput) Write(p []byte) (int, error) {
 		o.left -= int64(len(p))
 	}
 	n, err := o.to.Write(p)
+	o.failed(err)
+	return n, nil
+}
+
+// flush hands on what has been written.
+func (o *boundedOutput) flush() {
+	if o.stream != nil {
+		o.failed(o.stream.Flush())
+	}
+}
+
+// failed ends the call if its output can't be handed on: a guest may ignore a failed write, and
+// who runs it would wait in vain. If the call is over that is why.
+func (o *boundedOutput) failed(err error) {
 	if err != nil {
-		// A guest may ignore a failed write; who runs it would wait in vain.
+		o.sandbox.check()
 		o.sandbox.finish(fmt.Errorf("%w: handing on the output: %w", ErrCanceled, err))
 	}
-	return n, nil
 }
 
 // boundedLog drops what the guest writes beyond the limit. A program must not

@@ -23,6 +23,7 @@ type process struct {
 	mem     guestMemory     // during a host call
 
 	args, env []string
+	environ   func(context.Context) []string // yields more of env for a call; nil: there is no more
 	files     descriptors
 	std       [standardDescriptors]descriptor
 	out, log  output
@@ -51,6 +52,8 @@ type supervisor interface {
 	finish(reason error)
 	// park waits for a call; it doesn't return if none will come.
 	park()
+	// caller is the context of who made the call.
+	caller() context.Context
 	// exit ends the call as the guest wishes; it doesn't return.
 	exit(code uint32)
 }
@@ -60,7 +63,7 @@ type supervisor interface {
 func (p *process) boot(s *Sandbox, ahead bool) {
 	f := s.function
 	p.sandbox, p.watch = s, f.options.Grants.watch
-	p.args, p.env = f.args, f.env
+	p.args, p.env, p.environ = f.args, f.env, f.options.Environ
 	if f.resolves {
 		p.args, p.env = f.options.strings(s.ctx)
 	}
@@ -180,8 +183,8 @@ const (
 var preview1 = map[string]*hostFunction{
 	"args_get":          function("ii", costCheap, func(p *process, a arguments) errno { return p.strings(p.args, a.u32(0), a.u32(1)) }),
 	"args_sizes_get":    function("ii", costCheap, func(p *process, a arguments) errno { return p.stringSizes(p.args, a.u32(0), a.u32(1)) }),
-	"environ_get":       function("ii", costCheap, func(p *process, a arguments) errno { return p.strings(p.env, a.u32(0), a.u32(1)) }),
-	"environ_sizes_get": function("ii", costCheap, func(p *process, a arguments) errno { return p.stringSizes(p.env, a.u32(0), a.u32(1)) }),
+	"environ_get":       function("ii", costCheap, func(p *process, a arguments) errno { return p.strings(p.environment(), a.u32(0), a.u32(1)) }),
+	"environ_sizes_get": function("ii", costCheap, func(p *process, a arguments) errno { return p.stringSizes(p.environment(), a.u32(0), a.u32(1)) }),
 
 	"clock_res_get":  function("ii", costCheap, func(p *process, a arguments) errno { return p.clockResGet(a.u32(0), a.u32(1)) }),
 	"clock_time_get": function("iIi", costCheap, func(p *process, a arguments) errno { return p.clockTimeGet(a.u32(0), a.u32(2)) }),

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gojinn/gojinn/engine/vfs"
@@ -130,4 +132,32 @@ func (p *process) randomGet(buffer, n uint32) errno {
 func (p *process) schedYield() errno {
 	runtime.Gosched()
 	return 0
+}
+
+// environment is the program's. What of it is the call's is made when it is first asked for.
+func (p *process) environment() []string {
+	if p.environ == nil {
+		return p.env
+	}
+	if p.startup.ahead {
+		p.effect("it asks for its environment, which is the call's")
+	}
+	env := slices.Clone(p.env)
+	granted := make(map[string]bool, len(env))
+	for _, v := range env {
+		granted[nameOf(v)] = true
+	}
+	for _, v := range p.environ(p.sandbox.caller()) {
+		if !granted[nameOf(v)] {
+			env = append(env, cString(v))
+		}
+	}
+	p.env, p.environ = env, nil
+	return env
+}
+
+// nameOf is the name of a variable that is written as NAME=value.
+func nameOf(variable string) string {
+	name, _, _ := strings.Cut(variable, "=")
+	return name
 }

@@ -35,6 +35,8 @@ func (o *overseer) charge(units int64) {
 
 func (o *overseer) rest() {}
 
+func (o *overseer) caller() context.Context { return o.ctx }
+
 func (o *overseer) finish(reason error) { panic(ended{reason}) }
 
 func (o *overseer) park() { panic("a process that serves a call waits for one") }
