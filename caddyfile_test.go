@@ -194,7 +194,6 @@ func TestDirectiveErrors(t *testing.T) {
 		{"contract: unknown", "contract xml", []string{`contract: "xml" is not one of json, stream, cgi`}},
 		{"contract: case", "contract JSON", []string{`contract: "JSON" is not one of json, stream, cgi`}},
 		{"contract: two", "contract json stream", []string{"contract: wrong number of arguments"}},
-		{"contract: stream", "contract stream", []string{"contract: stream is not available yet"}},
 		{"contract: cgi", "contract cgi", []string{"contract: cgi is not available yet"}},
 
 		{"args: nothing", "args", []string{"args: wrong number of arguments", "usage: args <arg> …"}},
@@ -262,7 +261,8 @@ func TestDirectiveErrors(t *testing.T) {
 		{"concurrency: bad wait", "concurrency 5 wait 3", []string{`concurrency: wait: "3" is not a duration`}},
 		{"concurrency: endless wait", "concurrency 5 wait off", []string{"concurrency: wait: can't be off"}},
 
-		{"idle_timeout", "idle_timeout 5s", []string{"idle_timeout: is not available yet"}},
+		{"idle_timeout: zero", "idle_timeout 0s", []string{"idle_timeout: must be more than 0; for no limit write off"}},
+		{"idle_timeout: text", "idle_timeout soon", []string{"idle_timeout: "}},
 		{"warm: nothing", "warm", []string{"warm: wrong number of arguments", "usage: warm <n>"}},
 		{"warm: word", "warm all", []string{`warm: "all" is not a whole number`}},
 		{"warm: off", "warm off", []string{"warm: can't be off"}},
@@ -313,7 +313,7 @@ func TestDirectiveErrors(t *testing.T) {
 
 func exampleOf(option string) string {
 	switch option {
-	case "timeout", "idle", "unload":
+	case "timeout", "idle_timeout", "idle", "unload":
 		return "1s"
 	case "check":
 		return "/health"
@@ -411,7 +411,7 @@ func TestGlobalOptionErrors(t *testing.T) {
 	}{
 		{"allow", "allow probe a", []string{`"allow" is not an option here; allowed are name, contract`}},
 		{"bad value", "timeout never", []string{`timeout: "never" is not a duration`}},
-		{"not yet", "idle_timeout 5m", []string{"idle_timeout: is not available yet"}},
+		{"not yet", "script_root /www", []string{"script_root: is not available yet"}},
 	}
 	for _, test := range inDefaults {
 		t.Run("defaults: "+test.name, func(t *testing.T) {

@@ -27,6 +27,7 @@ type call struct {
 	id       string
 	params   map[string]string // of a folder's route
 	receipt  engine.Receipt
+	begun    bool // the client has been sent a status, though not all that follows
 }
 
 // serve takes the request to the function and its answer to the client. ctx is
@@ -38,6 +39,14 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return err
 	}
 	ctx = inbound.With(ctx, from)
+	if c.function.contract == contractStream {
+		return c.stream(ctx, w, r)
+	}
+	return c.exchange(ctx, w, r)
+}
+
+// exchange serves a request whose bodies are held as a whole, one after the other.
+func (c *call) exchange(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	in, out := c.newBuffer(), c.newBuffer()
 	defer in.free()
 	defer out.free()
@@ -81,30 +90,51 @@ func (c *call) encode(ctx context.Context, in *buffer, w http.ResponseWriter, r 
 	if err := c.readBody(body, w, r); err != nil {
 		return err
 	}
-	meta := metaOf(ctx, r, c.id)
-	meta.Route, meta.Params = c.function.route, c.params
 	return in.append(func(dst []byte) []byte {
-		return contract.AppendRequest(dst, r, meta, body.bytes)
+		return contract.AppendRequest(dst, r, c.meta(ctx, r), body.bytes)
 	})
 }
 
-// readBody reads the whole body. One that is announced to be too large is not
-// read at all.
+// meta is what is known of the request besides what net/http has.
+func (c *call) meta(ctx context.Context, r *http.Request) contract.Meta {
+	meta := metaOf(ctx, r, c.id)
+	meta.Route, meta.Params = c.function.route, c.params
+	return meta
+}
+
+// readBody reads the whole body.
 func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.ContentLength == 0 {
 		return nil
 	}
-	if limit := c.function.maxRequest; limit != off {
-		// Limited before it is refused: an error route may read it too.
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
-		if r.ContentLength > limit {
-			return fmt.Errorf("%w: %d bytes announced, %d allowed", errRequestTooLarge, r.ContentLength, limit)
-		}
+	if err := c.limitBody(w, r); err != nil {
+		return err
 	}
 	err := body.readAll(r.Body)
-	switch {
-	case err == nil, errors.Is(err, engine.ErrOverloaded):
+	if err == nil || errors.Is(err, engine.ErrOverloaded) {
 		return err
+	}
+	return bodyError(r, err)
+}
+
+// limitBody makes reading a body that is too large fail. One that is announced to be is not read
+// at all.
+func (c *call) limitBody(w http.ResponseWriter, r *http.Request) error {
+	limit := c.function.maxRequest
+	if limit == off {
+		return nil
+	}
+	// Limited before it is refused: an error route may read it too.
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if r.ContentLength > limit {
+		return fmt.Errorf("%w: %d bytes announced, %d allowed", errRequestTooLarge, r.ContentLength, limit)
+	}
+	return nil
+}
+
+// bodyError says what it means that a body can't be read.
+func bodyError(r *http.Request, err error) error {
+	switch {
 	case as[*http.MaxBytesError](err):
 		return fmt.Errorf("%w: %w", errRequestTooLarge, err)
 	case r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded):
@@ -113,9 +143,9 @@ func (c *call) readBody(body *buffer, w http.ResponseWriter, r *http.Request) er
 	return fmt.Errorf("%w: %w", errBody, err)
 }
 
-// run hands in to the call's version, or the function's present one, and collects what it
-// writes in out.
-func (c *call) run(ctx context.Context, in io.Reader, out *buffer) error {
+// run hands in to the call's version, or the function's present one, and what it writes
+// to out.
+func (c *call) run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if c.version != nil {
 		return c.runOn(ctx, c.version, in, out)
 	}
@@ -127,7 +157,7 @@ func (c *call) run(ctx context.Context, in io.Reader, out *buffer) error {
 	return c.runOn(ctx, v, in, out)
 }
 
-func (c *call) runOn(ctx context.Context, v *version, in io.Reader, out *buffer) (err error) {
+func (c *call) runOn(ctx context.Context, v *version, in io.Reader, out io.Writer) (err error) {
 	log := &stderrLog{logger: c.function.logger, fields: c.fields(), keep: c.function.maxLog}
 	defer log.finish()
 	c.receipt, err = v.Run(ctx, in, out, log)

@@ -86,8 +86,8 @@ type DirectoryFunction struct {
 
 // made is what functions of a folder are made with.
 type made struct {
-	*settings        // but for the program's own name
-	name      string // "": as its route has it
+	*settings
+	name string // "": as its route has it
 }
 
 // folder is a folder's contents at a time. It never changes.
@@ -124,6 +124,11 @@ func (d *Directory) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("root: %w", err)
 	}
 	options := d.complete(d.Options)
+	if len(d.Functions) == 0 { // or it may be for one of them
+		if err := options.fits(&d.Options); err != nil {
+			return err
+		}
+	}
 	base, err := options.baseName(d.root)
 	if err != nil {
 		return err
@@ -136,7 +141,7 @@ func (d *Directory) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.usual.settings, err = d.settings(options, "", grants); err != nil {
+	if d.usual.settings, err = d.settings(options, grants); err != nil {
 		return err
 	}
 	d.name = d.app.uniqueName(base)
@@ -178,8 +183,12 @@ func (d *Directory) override(ctx caddy.Context, usual Options, allowed []any) er
 			return doing(err)
 		}
 		m := new(made)
-		var err error
-		if m.settings, err = d.settings(f.Options.withDefaults(usual), "", grants); err != nil {
+		options := f.Options.withDefaults(usual)
+		err := options.fits(&f.Options)
+		if err == nil {
+			m.settings, err = d.settings(options, grants)
+		}
+		if err != nil {
 			return doing(err)
 		}
 		if f.Options.Name != "" { // the folder's is its own
@@ -367,9 +376,7 @@ func (d *Directory) function(at place) *function {
 		m = own
 	}
 	file := filepath.Join(d.root, filepath.FromSlash(at.path))
-	settings := *m.settings
 	base, _ := new(Options).baseName(file) // only a name that is given can be wrong
-	settings.options.Args = append([]engine.Value{{Fixed: base}}, settings.options.Args[1:]...)
 	name, series := m.name, d.name
 	if name == "" {
 		name = d.name + printable(at.route)
@@ -377,7 +384,7 @@ func (d *Directory) function(at place) *function {
 	if d.perName {
 		series = name
 	}
-	f := newFunction(&settings, name, series, file)
+	f := newFunction(m.settings, base, name, series, file)
 	f.route, f.place = at.route, at
 	return f
 }

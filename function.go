@@ -1,11 +1,13 @@
 package gojinn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gojinn/gojinn/capability/audit"
-	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
 )
 
@@ -24,6 +25,7 @@ import (
 // it is good. Safe for concurrent use.
 type function struct {
 	*settings
+	base   string        // what the program is called if it isn't told otherwise
 	name   string        // in logs, placeholders and the admin API
 	series string        // in metrics
 	route  string        // "" unless it is a folder's
@@ -66,8 +68,8 @@ const (
 )
 
 // newFunction makes a function without a version, to be closed.
-func newFunction(s *settings, name, series, path string) *function {
-	f := &function{settings: s, name: name, series: series, path: path}
+func newFunction(s *settings, base, name, series, path string) *function {
+	f := &function{settings: s, base: base, name: name, series: series, path: path}
 	f.life, f.end = context.WithCancel(s.life)
 	f.denied = f.record()
 	live.keep(series)
@@ -95,6 +97,7 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 		return nil, err
 	}
 	options := f.options
+	options.Args = f.argv()
 	options.Settled = f.logStart
 	if f.denied != nil {
 		options.Grants.Watch(f.denied.Add)
@@ -110,6 +113,25 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 	}
 	live.add(v)
 	return v, nil
+}
+
+// argv is what the program finds in it. An interpreter's arguments may begin with its name, as its
+// users are used to write them.
+func (f *function) argv() []engine.Value {
+	if len(f.args) > 0 && f.args[0].Resolve == nil && isProgramName(f.args[0].Fixed, f.path) {
+		return f.args
+	}
+	return append([]engine.Value{{Fixed: f.base}}, f.args...)
+}
+
+// programVersion is what may follow a program's name in that of its module file.
+var programVersion = regexp.MustCompile(`^[-_]?v?[0-9]+([._-][0-9A-Za-z]+)*$`)
+
+// isProgramName tells whether name is the module file's, with or without a version: python is that
+// of python.wasm and of python-3.12.0.wasm.
+func isProgramName(name, path string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimSuffix(filepath.Base(path), ".wasm"), name)
+	return ok && name != "" && (rest == "" || programVersion.MatchString(rest))
 }
 
 // moduleSource reads a module when it is needed. Programs are shared by all files with the same
@@ -423,32 +445,41 @@ func (f *function) tryOut(ctx context.Context, v *version) error {
 // get has a version answer the check's request. A module that never answers must not keep
 // others from being looked at, so it has no longer than calls have by default.
 func (f *function) get(ctx context.Context, v *version) (status int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if f.options.Limits.Timeout <= 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
+		var late context.CancelFunc
+		ctx, late = context.WithTimeout(ctx, defaultTimeout)
+		defer late()
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+f.check, nil)
 	if err != nil {
 		return 0, err
 	}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server))
-	c := &call{function: f, id: "check"}
-	in, out := newBuffer(f.engine.Budget()), newBuffer(f.engine.Budget())
-	defer in.free()
-	defer out.free()
-	if err := c.encode(r.Context(), in, nil, r); err != nil {
+	c := &call{function: f, version: v, id: "check"}
+	answer := &statusOnly{header: make(http.Header), answered: cancel}
+	if err := c.serve(r.Context(), answer, r); err != nil && answer.status == 0 {
 		return 0, err
 	}
-	if err := c.runOn(r.Context(), v, bytes.NewReader(in.bytes), out); err != nil {
-		return 0, err
-	}
-	response, err := contract.DecodeResponse(out.bytes)
-	if err != nil {
-		return 0, err
-	}
-	return response.Status, nil
+	return answer.status, nil
 }
+
+// statusOnly is a client that leaves when it knows the status.
+type statusOnly struct {
+	header   http.Header
+	status   int
+	answered func()
+}
+
+func (s *statusOnly) Header() http.Header { return s.header }
+
+func (s *statusOnly) WriteHeader(status int) {
+	s.status = status
+	s.answered()
+}
+
+func (s *statusOnly) Write(p []byte) (int, error) { return len(p), nil }
 
 // close ends the function, but for calls that still run: what they need is freed after the
 // last.

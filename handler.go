@@ -68,6 +68,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	options := h.complete(h.Options)
+	if err := options.fits(&h.Options); err != nil {
+		return err
+	}
 	path, err := caddy.NewReplacer().ReplaceOrErr(h.Module, true, true)
 	if err != nil {
 		return fmt.Errorf("module: %w", err)
@@ -80,12 +83,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := grant(ctx, h, h.AllowRaw, &grants); err != nil {
 		return err
 	}
-	settings, err := h.settings(options, base, grants)
+	settings, err := h.settings(options, grants)
 	if err != nil {
 		return err
 	}
 	name := h.app.uniqueName(base)
-	f := newFunction(settings, name, name, path)
+	f := newFunction(settings, base, name, name, path)
 	h.onCleanup(func() error { f.close(); return nil })
 	if err := f.load(ctx); err != nil {
 		return fmt.Errorf("module %s: %w", path, err)
@@ -132,9 +135,8 @@ func (o *Options) baseName(path string) (string, error) {
 	return printable(name[:min(len(name), maxName)]), nil
 }
 
-// arguments are what the program finds in argv, its name first.
-func (o *Options) arguments(name string) ([]engine.Value, error) {
-	args := []engine.Value{{Fixed: name}}
+// arguments are what the option says.
+func (o *Options) arguments() (args []engine.Value, err error) {
 	for _, arg := range o.Args {
 		value, err := placeholder.Value(arg)
 		if err != nil {

@@ -25,8 +25,9 @@ type Options struct {
 	// Default: the module file's base name without `.wasm`.
 	Name string `json:"name,omitempty"`
 
-	// How HTTP meets the program's standard streams. `json`: one JSON object
-	// in, one out. `stream` and `cgi` are not available yet. Default: `json`.
+	// How HTTP meets the program's standard streams. `json`: one JSON object in, one
+	// out. `stream`: a line with one JSON object, then the body, in and out, as they come.
+	// `cgi` is not available yet. Default: `json`.
 	Contract string `json:"contract,omitempty"`
 
 	// The program's arguments, after its own name. Placeholders of the request
@@ -35,8 +36,12 @@ type Options struct {
 
 	// How long a call may take by the wall clock, from the moment the program
 	// gets the request; or `off`. A call that takes longer ends with 504.
-	// Default: `10s`.
+	// Default: `10s`, for the contract stream `off`.
 	Timeout *Duration `json:"timeout,omitempty"`
+
+	// How long a call may go on without a byte of the request or the response coming or
+	// going; or `off`. For the contracts stream and cgi only. Default: `60s`.
+	IdleTimeout *Duration `json:"idle_timeout,omitempty"`
 
 	// How many instructions a call may execute; or `off`. A call that needs
 	// more ends with 504. Default: `off`.
@@ -50,7 +55,7 @@ type Options struct {
 	MaxRequest *Size `json:"max_request,omitempty"`
 
 	// The most that a program may write as its response, or `off`. A larger
-	// one is answered with 502. Default: `8MiB`.
+	// one is answered with 502. Default: `8MiB`, for the contracts stream and cgi `off`.
 	MaxResponse *Size `json:"max_response,omitempty"`
 
 	// How much of what a call writes to standard error is kept for the log;
@@ -107,8 +112,7 @@ type Concurrency struct {
 // unavailable holds the options that have a name and a meaning but no effect
 // yet. Setting one is an error that says so.
 type unavailable struct {
-	IdleTimeout json.RawMessage `json:"idle_timeout,omitempty"`
-	ScriptRoot  json.RawMessage `json:"script_root,omitempty"`
+	ScriptRoot json.RawMessage `json:"script_root,omitempty"`
 }
 
 const (
@@ -119,6 +123,7 @@ const (
 	defaultMaxLog      = 64 << 10
 	defaultMaxFiles    = 64
 	defaultWait        = time.Second
+	defaultIdleTimeout = time.Minute
 	defaultIdle        = 30 * time.Second
 	defaultUnload      = 5 * time.Minute
 
@@ -167,7 +172,14 @@ var options = []option{
 			}
 			return nil
 		}},
-	later("idle_timeout", "<duration> | off", func(u *unavailable) *json.RawMessage { return &u.IdleTimeout }),
+	{"idle_timeout", "<duration> | off",
+		func(o *Options, args []string) error { return one(args, set(&o.IdleTimeout, units.ParseDuration)) },
+		func(o *Options) error {
+			if o.IdleTimeout != nil && *o.IdleTimeout == 0 {
+				return errors.New("must be more than 0; for no limit write off")
+			}
+			return nil
+		}},
 	{"fuel", "<n> | off",
 		func(o *Options, args []string) error { return one(args, set(&o.Fuel, units.ParseCount)) },
 		func(o *Options) error {
@@ -300,9 +312,9 @@ func checkName(name string) error {
 
 func checkContract(contract string) error {
 	switch contract {
-	case "", "json":
+	case "", contractJSON, contractStream:
 		return nil
-	case "stream", "cgi":
+	case "cgi":
 		return fmt.Errorf("%s %w", contract, errLater)
 	}
 	return fmt.Errorf("%q is not one of json, stream, cgi", contract)
@@ -387,6 +399,15 @@ func (c *Concurrency) check() error {
 	return nil
 }
 
+// fits refuses options that mean nothing with the contract, unless they come from defaults. o is
+// complete, own is what was said for the function itself.
+func (o *Options) fits(own *Options) error {
+	if own.IdleTimeout != nil && o.contract() == contractJSON {
+		return errors.New("idle_timeout: is for the contracts stream and cgi only")
+	}
+	return nil
+}
+
 // check refuses impossible values, naming the option.
 func (o *Options) check() error {
 	for _, opt := range options {
@@ -409,6 +430,7 @@ func (o Options) withDefaults(defaults Options) Options {
 		o.Args = defaults.Args
 	}
 	o.Timeout = either(o.Timeout, defaults.Timeout)
+	o.IdleTimeout = either(o.IdleTimeout, defaults.IdleTimeout)
 	o.Fuel = either(o.Fuel, defaults.Fuel)
 	o.Memory = either(o.Memory, defaults.Memory)
 	o.MaxRequest = either(o.MaxRequest, defaults.MaxRequest)
@@ -442,13 +464,36 @@ func valueOr[T any](p *T, otherwise T) T {
 	return otherwise
 }
 
+// The contracts: how HTTP meets a program's standard streams.
+const (
+	contractJSON   = "json"
+	contractStream = "stream"
+)
+
+// contract is what the option says.
+func (o *Options) contract() string {
+	if o.Contract == "" {
+		return contractJSON
+	}
+	return o.Contract
+}
+
+// idleTimeout is the longest a call may go on without a byte; 0 for no limit.
+func (o *Options) idleTimeout() time.Duration {
+	return time.Duration(zeroOff(valueOr(o.IdleTimeout, Duration(defaultIdleTimeout))))
+}
+
 // limits translates the options for the engine, where 0 stands for no limit.
 func (o *Options) limits() engine.Limits {
+	timeout, output := Duration(defaultTimeout), Size(defaultMaxResponse)
+	if o.contract() == contractStream {
+		timeout, output = off, off
+	}
 	return engine.Limits{
-		Timeout: time.Duration(zeroOff(valueOr(o.Timeout, Duration(defaultTimeout)))),
+		Timeout: time.Duration(zeroOff(valueOr(o.Timeout, timeout))),
 		Fuel:    int64(zeroOff(valueOr(o.Fuel, off))),
 		Memory:  int64(valueOr(o.Memory, defaultMemory)),
-		Output:  int64(zeroOff(valueOr(o.MaxResponse, defaultMaxResponse))),
+		Output:  int64(zeroOff(valueOr(o.MaxResponse, output))),
 		// One byte more than is kept: how a call that wrote too much is told.
 		Log:   o.maxLog() + 1,
 		Files: int(valueOr(o.MaxFiles, defaultMaxFiles)),

@@ -114,7 +114,8 @@ func TestProvisionErrors(t *testing.T) {
 		want                       []string
 	}{
 		{"option", "", good, `"timeout":0`, []string{"timeout: must be more than 0"}},
-		{"option not available yet", "", good, `"idle_timeout":"5m"`, []string{"idle_timeout: is not available yet"}},
+		{"option not available yet", "", good, `"script_root":"/www"`, []string{"script_root: is not available yet"}},
+		{"option of another contract", "", good, `"idle_timeout":"5m"`, []string{"idle_timeout: is for the contracts stream and cgi only"}},
 		{"contract not available yet", "", good, `"contract":"cgi"`, []string{"contract: cgi is not available yet"}},
 		{"unknown option", "", good, `"tiemout":"1s"`, []string{`unknown field "tiemout"`}},
 		{"option of another type", "", good, `"max_files":"many"`, []string{`"many" is not a whole number`}},
@@ -136,7 +137,7 @@ func TestProvisionErrors(t *testing.T) {
 		{"default", `{"defaults":{"timeout":"0s"}}`, good, ``, []string{"defaults: timeout: must be more than 0"}},
 		{"snapshot", "", good, `"snapshot":"maybe"`, []string{`snapshot: "maybe" is not one of auto, on, off`}},
 		{"warm", "", good, `"warm":"off"`, []string{"warm: can't be off"}},
-		{"default not available yet", `{"defaults":{"idle_timeout":"1s"}}`, good, ``, []string{"defaults: idle_timeout: is not available yet"}},
+		{"default not available yet", `{"defaults":{"script_root":"/www"}}`, good, ``, []string{"defaults: script_root: is not available yet"}},
 		{"default allow", `{"defaults":{"allow":[]}}`, good, ``, []string{`unknown field "allow"`}},
 		{"cache directory's placeholder", `{"cache_dir":"{env.GOJINN_TEST_UNSET}"}`, good, ``, []string{"cache_dir: ", "is empty"}},
 

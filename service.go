@@ -145,7 +145,7 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request, c *call) error 
 		return nil
 	}
 	c.logEnd(reason, err)
-	if errors.Is(err, errResponse) {
+	if c.begun || errors.Is(err, errResponse) {
 		panic(http.ErrAbortHandler) // the status has been sent: only this tells the client
 	}
 	if status == http.StatusServiceUnavailable {
@@ -162,20 +162,23 @@ type settings struct {
 	maxRequest int64 // off: no limit
 	maxLog     int64
 	check      string // "" for none
-	logger     *zap.Logger
+	contract   string
+	args       []engine.Value // its own, perhaps without the program's name
+
+	idleTimeout time.Duration // 0: no limit
+	logger      *zap.Logger
 
 	life     context.Context // in which module files are looked at
 	versions *versions       // where all are that are made
 }
 
-// settings collects what options and grants say. The name is the program's own.
-func (s *service) settings(o Options, name string, grants engine.Grants) (*settings, error) {
-	args, err := o.arguments(name)
+// settings collects what options and grants say.
+func (s *service) settings(o Options, grants engine.Grants) (*settings, error) {
+	args, err := o.arguments()
 	if err != nil {
 		return nil, err
 	}
 	made := engine.Options{
-		Args:        args,
 		Grants:      grants,
 		Limits:      o.limits(),
 		Concurrency: o.concurrency(),
@@ -184,6 +187,7 @@ func (s *service) settings(o Options, name string, grants engine.Grants) (*setti
 	return &settings{
 		engine: s.engine, options: made, logger: s.logger,
 		maxRequest: o.maxRequest(), maxLog: o.maxLog(), check: o.Check,
+		contract: o.contract(), args: args, idleTimeout: o.idleTimeout(),
 		life: s.life, versions: &s.versions,
 	}, nil
 }

@@ -31,7 +31,13 @@ const maxQuery = 10_000
 // The result is always one line of valid JSON in UTF-8, the same for the same
 // arguments. It keeps nothing of its arguments.
 func AppendRequest(dst []byte, r *http.Request, meta Meta, body []byte) []byte {
-	dst = slices.Grow(dst, sizeHint(r, meta, body))
+	dst = appendRequest(dst, r, meta, len(body)+len(body)/2)
+	return append(appendBody(dst, body), '}')
+}
+
+// appendRequest appends the request object up to its body, for which room is made.
+func appendRequest(dst []byte, r *http.Request, meta Meta, room int) []byte {
+	dst = slices.Grow(dst, sizeHint(r, meta)+room)
 	dst = appendMember(dst, `{"id":`, meta.ID)
 	dst = appendMember(dst, `,"method":`, r.Method)
 	dst = appendMember(dst, `,"uri":`, meta.URI)
@@ -51,13 +57,12 @@ func AppendRequest(dst []byte, r *http.Request, meta Meta, body []byte) []byte {
 	if meta.Traceparent != "" {
 		dst = appendMember(dst, `,"traceparent":`, meta.Traceparent)
 	}
-	dst = appendHeaders(append(dst, `,"headers":{`...), r.Header)
-	return append(appendBody(dst, body), '}')
+	return appendHeaders(append(dst, `,"headers":{`...), r.Header)
 }
 
-// sizeHint guesses how long the request object gets, rather too high.
-func sizeHint(r *http.Request, meta Meta, body []byte) int {
-	n := 512 + 4*len(meta.URI) + len(meta.OriginalURI) + len(body) + len(body)/2
+// sizeHint guesses how long the request object gets without its body, rather too high.
+func sizeHint(r *http.Request, meta Meta) int {
+	n := 512 + 4*len(meta.URI) + len(meta.OriginalURI)
 	for name, values := range r.Header {
 		n += len(name) + 8
 		for _, value := range values {

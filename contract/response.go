@@ -42,9 +42,10 @@ func DecodeResponse(out []byte) (*Response, error) {
 
 type decoder struct {
 	out   []byte
-	pos   int // of the next byte
-	lines int // field values so far
-	size  int // bytes of field names and values so far
+	head  bool // of a response whose body follows
+	pos   int  // of the next byte
+	lines int  // field values so far
+	size  int  // bytes of field names and values so far
 }
 
 // A place is what an error calls the value being read: a member, and within
@@ -143,6 +144,9 @@ func (d *decoder) members(r *Response) error {
 			return err
 		}
 		bit := memberBit(name)
+		if d.head && bit&(memberBody|memberBase64) != 0 {
+			return d.failAt(at, place{}, "a head has no body: that follows its line")
+		}
 		if reason := refused(bit, seen); reason != "" {
 			return d.failAt(at, place{}, reason)
 		}

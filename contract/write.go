@@ -16,7 +16,7 @@ import (
 func (r *Response) Write(w http.ResponseWriter, method string) error {
 	h := w.Header()
 	copyFields(h, r.Header)
-	bodyless := r.Status == http.StatusNoContent || r.Status == http.StatusNotModified
+	bodyless := noBody(r.Status)
 	if bodyless {
 		h.Del("Content-Length")
 	} else {
@@ -30,6 +30,29 @@ func (r *Response) Write(w http.ResponseWriter, method string) error {
 		return fmt.Errorf("writing response: %w", err)
 	}
 	return nil
+}
+
+// noBody tells whether responses of a status never have a body (RFC 9110, sections 15.3.5
+// and 15.4.5).
+func noBody(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+// WriteHead sends the status and the fields of a response whose body is written to w later, if
+// hasBody says so. Its fields replace those that w already has as [Response.Write] has it. A
+// response with a body but without Content-Type gets text/plain; charset=utf-8: the server must
+// not guess from what a function happens to write first.
+func (r *Response) WriteHead(w http.ResponseWriter, method string) (hasBody bool) {
+	h := w.Header()
+	copyFields(h, r.Header)
+	if _, ok := r.Header["Content-Length"]; !ok {
+		h.Del("Content-Length") // of whoever wrote to h before
+	}
+	if _, ok := h["Content-Type"]; !ok && !noBody(r.Status) {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	w.WriteHeader(r.Status)
+	return !noBody(r.Status) && method != http.MethodHead
 }
 
 func copyFields(dst, src http.Header) {
