@@ -380,9 +380,9 @@ func TestNothingOfTheCallerIsKept(t *testing.T) {
 func TestRootMount(t *testing.T) {
 	t.Parallel()
 	guest := newTally(3)
-	guest.before = []any{guest.openFile("x", rightFDRead)}
+	guest.before = []any{guest.openFile("x", rightFDWrite)}
 	options := Options{Idle: time.Hour, Limits: Limits{Files: 1}}
-	mountTemp(t, &options, "/")
+	mountTemp(t, &options, "/", true, "x")
 	f := newFunction(t, newTestEngine(t, Config{}), guest.bytes(), options)
 	runIdle(t, f, "....")
 	if kind, why := f.StartKind(); kind != StartLate || !strings.Contains(why, `"/"`) {

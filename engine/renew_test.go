@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -186,9 +188,30 @@ var startKinds = []struct {
 	{"sleeps", SnapshotOn, nil, func(t *tally) {
 		t.slow, t.before = true, []any{c32(200), c32(300), c32(1), c32(400), call(t.poll), 0x1a}
 	}, StartLate, "waits"},
-	{"uses a mount", SnapshotOn, func(t *testing.T, o *Options) { mountTemp(t, o, "/data") }, func(t *tally) {
+	{"uses a mount", SnapshotOn, func(t *testing.T, o *Options) {
+		if err := o.Grants.Mount("/data", &vfs.Device{Type: vfs.TypeCharacterDevice}); err != nil {
+			t.Fatal(err)
+		}
+	}, func(t *tally) {
 		t.slow, t.before = true, []any{t.openFile("data/x", rightFDRead)}
-	}, StartLate, `"/data"`},
+	}, StartLate, `it uses "/data"`},
+	{"looks for a file of the host", SnapshotAuto, func(t *testing.T, o *Options) { mountTemp(t, o, "/data", false) }, func(t *tally) {
+		t.slow, t.before = true, []any{t.openFile("data/x", rightFDRead)}
+	}, StartReset, "depends on files"},
+	{"looks for a file of the host, on", SnapshotOn, func(t *testing.T, o *Options) { mountTemp(t, o, "/data", true) }, func(t *tally) {
+		t.slow, t.before = true, []any{t.openFile("data/x", rightFDRead)}
+	}, StartSnapshot, "on"},
+	{"reads a file of the host, promised to be safe", SnapshotAuto, func(t *testing.T, o *Options) { mountTemp(t, o, "/data", true, "x") }, func(t *tally) {
+		fd := code(c32(atFile), 0x28, 2, 0)
+		t.slow, t.before = true, []any{t.openFile("data/x", rightFDRead), store(0, 64), store(4, 8), fd, c32(0), c32(1), c32(16), call(t.read), 0x1a, fd, call(t.closeFD), 0x1a,
+			t.openFile("dev/snapshot", rightFDWrite), t.writeFile("safe\n")}
+	}, StartSnapshot, "/dev/snapshot"},
+	{"opens a file of the host to be read only for writing", SnapshotOn, func(t *testing.T, o *Options) { mountTemp(t, o, "/data", false, "x") }, func(t *tally) {
+		t.slow, t.before = true, []any{t.openFile("data/x", rightFDWrite)}
+	}, StartSnapshot, "on"},
+	{"opens a file of the host for writing", SnapshotOn, func(t *testing.T, o *Options) { mountTemp(t, o, "/data", true, "x") }, func(t *tally) {
+		t.slow, t.before = true, []any{t.openFile("data/x", rightFDWrite)}
+	}, StartLate, `it changes files in "/data"`},
 	{"arguments of the call", SnapshotOn, func(t *testing.T, o *Options) {
 		o.Args = []Value{{Resolve: func(context.Context) string { return "x" }}}
 	}, func(t *tally) { t.slow = true }, StartLate, "arguments"},
@@ -271,11 +294,19 @@ func TestTimeOfDayIsNotOld(t *testing.T) {
 	}
 }
 
-func mountTemp(t *testing.T, o *Options, path string) {
+// mountTemp mounts a directory with some files.
+func mountTemp(t *testing.T, o *Options, path string, writable bool, files ...string) (dir string) {
 	t.Helper()
-	if err := o.Grants.Mount(path, &vfs.HostDir{Path: t.TempDir()}); err != nil {
+	dir = t.TempDir()
+	for _, name := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Grants.Mount(path, &vfs.HostDir{Path: dir, Writable: writable}); err != nil {
 		t.Fatal(err)
 	}
+	return dir
 }
 
 // endings are what a tally does after it has read, and how that ends.

@@ -17,6 +17,7 @@ type startup struct {
 	ahead    bool // it runs before there is a call
 	read     bool // it has read standard input, or asked whether it can
 	realtime bool // it has asked for the time of day
+	files    bool // it has read files of the host
 	logged   bool // it has written to standard error
 	promised bool // it has written "safe" to /dev/snapshot
 	draws    int  // how often it has asked for random numbers
@@ -53,6 +54,9 @@ func (s *startup) impure() string {
 	if s.realtime {
 		what = append(what, "the time of day")
 	}
+	if s.files {
+		what = append(what, "files")
+	}
 	if s.logged {
 		what = append(what, "a standard error to write to")
 	}
@@ -68,11 +72,22 @@ func (e *effectError) Error() string { return e.what }
 // effect ends a start-up ahead of its call before it does what the error says.
 func (p *process) effect(what string) { p.sandbox.finish(&effectError{what}) }
 
-// beforeMount is called when a path first leads into a mount. What is there may
-// change until the call comes, and opening it may change it.
-func (p *process) beforeMount(guestPath string) {
+// enter opens a mount when a path first leads into it. Before there is a call only files of the
+// host may be read: what is in other mounts may be the call's, and using it may change it.
+func (p *process) enter(ctx context.Context, guestPath string, fs vfs.FS) (vfs.Directory, error) {
 	if p.startup.ahead {
-		p.effect(fmt.Sprintf("it uses %q", cmp.Or(guestPath, "/")))
+		if _, ok := fs.(vfs.Ahead); !ok {
+			p.effect(fmt.Sprintf("it uses %q", cmp.Or(guestPath, "/")))
+		}
+		p.startup.files = true
+	}
+	return fs.Root(ctx)
+}
+
+// beforeChange is called before something is changed in a mount.
+func (p *process) beforeChange(guestPath string) {
+	if p.startup.ahead {
+		p.effect(fmt.Sprintf("it changes files in %q", cmp.Or(guestPath, "/")))
 	}
 }
 
@@ -101,7 +116,7 @@ func (p *process) readInput() {
 // look gives the process a view of the file tree.
 func (p *process) look(tree *vfs.Tree) {
 	p.view = tree.View()
-	p.view.BeforeMount = p.beforeMount
+	p.view.Enter, p.view.BeforeChange = p.enter, p.beforeChange
 	if p.watch != nil {
 		p.view.Refused = p.refused
 	}

@@ -83,6 +83,9 @@ func (d *Dir) open(ctx context.Context, path string, flags OpenFlags) (File, err
 	if t.base == nil {
 		return d.openInTree(&t, path, flags)
 	}
+	if _, ok := t.base.(Editor); ok && flags&Changing != 0 {
+		d.view.beforeChange(&t)
+	}
 	f, err := t.base.Open(ctx, t.name(), flags)
 	if err != nil {
 		return nil, err
@@ -169,7 +172,7 @@ func (d *Dir) mkdir(ctx context.Context, path string) error {
 	if t.node != nil || t.base != nil && t.upward() {
 		return EEXIST
 	}
-	editor, err := t.editor()
+	editor, err := d.view.editor(&t)
 	if err != nil {
 		return err
 	}
@@ -177,11 +180,18 @@ func (d *Dir) mkdir(ctx context.Context, path string) error {
 }
 
 // editor returns the directory in which t can be changed.
-func (t *target) editor() (Editor, error) {
+func (v *View) editor(t *target) (Editor, error) {
 	if editor, ok := t.base.(Editor); ok {
+		v.beforeChange(t)
 		return editor, nil
 	}
 	return nil, EROFS
+}
+
+func (v *View) beforeChange(t *target) {
+	if v.BeforeChange != nil {
+		v.BeforeChange(t.mount.path)
+	}
 }
 
 // fixed is the error for removing, renaming or replacing what t stands for, if
@@ -197,11 +207,11 @@ func (t *target) fixed() error {
 }
 
 // movable returns the directory in which t can be removed.
-func (t *target) movable() (Editor, error) {
+func (v *View) movable(t *target) (Editor, error) {
 	if err := t.fixed(); err != nil {
 		return nil, err
 	}
-	return t.editor()
+	return v.editor(t)
 }
 
 // Unlink removes what path stands for, unless that is a directory (EISDIR).
@@ -223,7 +233,7 @@ func (d *Dir) unlink(ctx context.Context, path string) error {
 		}
 		return EISDIR
 	}
-	editor, err := t.movable()
+	editor, err := d.view.movable(&t)
 	if err != nil {
 		return err
 	}
@@ -243,7 +253,7 @@ func (d *Dir) rmdir(ctx context.Context, path string) error {
 	if t.nowhere() {
 		return ENOENT
 	}
-	editor, err := t.movable()
+	editor, err := d.view.movable(&t)
 	if err != nil {
 		return err
 	}
@@ -265,7 +275,7 @@ func (d *Dir) rename(ctx context.Context, path string, to *Dir, newPath string) 
 	if err != nil {
 		return err
 	}
-	editor, err := pair(&from, &goal)
+	editor, err := d.view.pair(&from, &goal)
 	if err != nil {
 		return err
 	}
@@ -282,7 +292,7 @@ func (d *Dir) rename(ctx context.Context, path string, to *Dir, newPath string) 
 }
 
 // pair returns the directory that can give from the name goal.
-func pair(from, goal *target) (Editor, error) {
+func (v *View) pair(from, goal *target) (Editor, error) {
 	if from.nowhere() {
 		return nil, ENOENT
 	}
@@ -295,7 +305,7 @@ func pair(from, goal *target) (Editor, error) {
 	if from.mount != goal.mount {
 		return nil, EXDEV
 	}
-	return from.editor()
+	return v.editor(from)
 }
 
 // Link gives the file at path another name, newPath, relative to the directory
@@ -316,7 +326,7 @@ func (d *Dir) link(ctx context.Context, path string, to *Dir, newPath string) er
 	if goal.node != nil {
 		return EEXIST
 	}
-	editor, err := pair(&from, &goal)
+	editor, err := d.view.pair(&from, &goal)
 	if err != nil {
 		return err
 	}
@@ -368,7 +378,7 @@ func (d *Dir) symlink(ctx context.Context, to, path string) error {
 	if err := t.noSlash(ctx); err != nil {
 		return err
 	}
-	editor, err := t.editor()
+	editor, err := d.view.editor(&t)
 	if err != nil {
 		return err
 	}
@@ -388,7 +398,7 @@ func (d *Dir) setTimesOf(ctx context.Context, path string, follow bool, accessed
 	if t.nowhere() {
 		return ENOENT
 	}
-	editor, err := t.editor()
+	editor, err := d.view.editor(&t)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ type HostDir struct {
 	Writable bool
 }
 
+// Host implements [Ahead].
+func (h *HostDir) Host() string { return h.Path }
+
 // Root opens the directory for one call.
 func (h *HostDir) Root(context.Context) (Directory, error) {
 	root, err := os.OpenRoot(h.Path)
@@ -415,6 +418,7 @@ func hostType(mode fs.FileMode) FileType {
 }
 
 var (
+	_ Ahead      = (*HostDir)(nil)
 	_ Directory  = (*hostDir)(nil)
 	_ LinkReader = (*hostDir)(nil)
 	_ Syncer     = (*hostDir)(nil)

@@ -139,9 +139,12 @@ func (n *node) stat() Stat {
 
 // View is a tree as one call sees it. It is used by one goroutine at a time.
 type View struct {
-	// BeforeMount, if set, is called with the mount point before a mount is first
-	// used, other than an inert device. It may panic to prevent that.
-	BeforeMount func(guestPath string)
+	// Enter, if set, opens the root of a mount instead of the mount itself, unless that is an inert
+	// device. It is called when a mount is first used, and may panic to prevent that.
+	Enter func(ctx context.Context, guestPath string, fs FS) (Directory, error)
+	// BeforeChange, if set, is called with the mount point before something is changed in a mount
+	// that allows it, or opened to be changed. It may panic to prevent that.
+	BeforeChange func(guestPath string)
 	// Refused, if set, is called with the absolute path of what a guest has asked for and can't have as
 	// the tree is: since no mount has the path, or with change since it may not be changed there. The
 	// path is as the guest wrote it, but for "." and ".."; if it had to be a directory's it ends in a slash.
@@ -180,11 +183,13 @@ func (v *View) enter(ctx context.Context, n *node) (place, error) {
 	}
 	root, ok := v.roots[n]
 	if !ok {
-		if v.BeforeMount != nil && !isInert(n.fs) {
-			v.BeforeMount(n.path)
-		}
 		var err error
-		if root, err = n.fs.Root(ctx); err != nil {
+		if v.Enter != nil && !isInert(n.fs) {
+			root, err = v.Enter(ctx, n.path, n.fs)
+		} else {
+			root, err = n.fs.Root(ctx)
+		}
+		if err != nil {
 			return place{}, err
 		}
 		if v.roots == nil {

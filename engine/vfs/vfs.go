@@ -103,6 +103,14 @@ type FS interface {
 	Root(ctx context.Context) (Directory, error)
 }
 
+// Ahead is an FS of which start-ups may read before there is a call: its files are those of a
+// directory of the host, and change only when somebody changes them.
+type Ahead interface {
+	FS
+	// Host returns the directory's path.
+	Host() string
+}
+
 // File is an open file. A file is used by one call, from one goroutine at a
 // time.
 type File interface {
