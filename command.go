@@ -48,8 +48,8 @@ func subcommand(use, short, long string, args cobra.PositionalArgs, run func(con
 
 func newCommand() *cobra.Command {
 	var language string
-	cmd := subcommand("new <name> [--lang go|rust|zig|c]", "Starts a function from a template", `
-Makes a folder with a small function that is ready to be built, and a README
+	cmd := subcommand("new <name> [--lang go|rust|zig|c|python|ruby|js|php]", "Starts a function from a template", `
+Makes a folder with a small function that is ready to be served, and a README
 that says how.`,
 		cobra.ExactArgs(1),
 		func(_ context.Context, cmd *cobra.Command, args []string) error {
@@ -57,7 +57,7 @@ that says how.`,
 			if err := toolchain.New(filepath.Base(dir), language, dir); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is ready. Serve it, and rebuild it on save:\n\n    %s function dev %s\n", dir, program(), dir)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is ready. Serve it, and reload it on save:\n\n    %s function dev %s\n", dir, program(), dir)
 			return nil
 		})
 	cmd.Flags().StringVarP(&language, "lang", "l", string(toolchain.Go), "the language: "+languages())
@@ -70,7 +70,8 @@ func buildCommand() *cobra.Command {
 Compiles the function in a folder. The language is told by what the folder
 holds: go.mod or .go files, Cargo.toml or .rs files, build.zig or .zig files,
 .c files. Without -o the module is put into the folder, under the folder's name.
-A build that fails leaves the module that was there as it was.`,
+A build that fails leaves the module that was there as it was. Functions in Python,
+Ruby, JavaScript and PHP are not compiled: see "function dev".`,
 		cobra.ExactArgs(1),
 		func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if out == "" {

@@ -1,8 +1,9 @@
 // Package toolchain turns a folder of source code into one WebAssembly function
-// with the compiler of its own language, and starts new functions from templates.
+// with the compiler of its own language, or finds the interpreter that runs it as it is,
+// and starts new functions from templates.
 //
-// It finds compilers, it does not ship or download them: a missing one is a
-// *MissingError that says how to install it. Nothing here runs guest code.
+// It finds compilers and interpreters, it does not ship or download them: a missing one is a
+// *MissingError or a *NoInterpreterError, which says how to get it. Nothing here runs guest code.
 package toolchain
 
 import (
@@ -20,7 +21,7 @@ import (
 // Language is a language that functions can be written in.
 type Language string
 
-// The languages Build knows.
+// The languages Build compiles.
 const (
 	Go   Language = "go"
 	Rust Language = "rust"
@@ -42,17 +43,20 @@ var languages = []struct {
 	{C, "", ".c", buildC},
 }
 
-// Languages returns the names of all languages, in a fixed order.
+// Languages returns the names of all languages, in a fixed order, the interpreted ones last.
 func Languages() []Language {
 	var names []Language
 	for _, l := range languages {
 		names = append(names, l.language)
 	}
+	for _, i := range interpreters {
+		names = append(names, i.Language)
+	}
 	return names
 }
 
 // ErrNoSource says that a folder holds no program in a known language.
-var ErrNoSource = errors.New("no go.mod, Cargo.toml, build.zig or source file of Go, Rust, Zig or C")
+var ErrNoSource = errors.New("no go.mod, Cargo.toml, build.zig, source file of Go, Rust, Zig or C, main.py, main.rb, main.js or index.php")
 
 // MissingError says that no toolchain for a language was found.
 type MissingError struct {
@@ -65,8 +69,9 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("no %s toolchain for WebAssembly found: need %s; %s", e.Language, e.Need, e.Install)
 }
 
-// Detect says in which language the function in dir is written. The error is
-// ErrNoSource when it holds none, and names the languages when it holds several.
+// Detect says in which language the function in dir is written: in an interpreted one if it holds the
+// file that is run and no source of another language. The error is ErrNoSource when it holds
+// none, and names the languages when it holds several.
 func Detect(dir string) (Language, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -87,6 +92,9 @@ func Detect(dir string) (Language, error) {
 	found := manifests
 	if len(found) == 0 {
 		found = sources
+	}
+	if len(found) == 0 {
+		found = detectInterpreted(entries)
 	}
 	switch len(found) {
 	case 0:
@@ -132,7 +140,8 @@ type job struct {
 // stays as it was. What the compiler says goes to stderr, at most 1 MiB of it.
 // Canceling ctx kills the compiler and everything it started.
 //
-// The error is a *MissingError when the language's toolchain is not there.
+// The error is a *MissingError when the language's toolchain is not there, and an ErrInterpreted when
+// the language needs none.
 func Build(ctx context.Context, dir, out string, stderr io.Writer) error {
 	language, err := Detect(dir)
 	if err != nil {
@@ -141,6 +150,9 @@ func Build(ctx context.Context, dir, out string, stderr io.Writer) error {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("building %s: %w", dir, err)
+	}
+	if i := language.Interpreter(); i != nil {
+		return fmt.Errorf("%s: %w", dir, i.refuse(dir))
 	}
 	scratch, err := os.MkdirTemp("", "gojinn-build-")
 	if err != nil {

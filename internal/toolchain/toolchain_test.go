@@ -60,6 +60,16 @@ func TestDetect(t *testing.T) {
 		{"empty", nil, "", "no go.mod"},
 		{"two manifests", []string{"go.mod", "Cargo.toml"}, "", "(go, rust)"},
 		{"two languages", []string{"main.zig", "main.c"}, "", "(zig, c)"},
+		{"python", []string{"main.py", "gojinn.py"}, Python, ""},
+		{"python without a main", []string{"app.py"}, "", "no go.mod"},
+		{"python in a folder", []string{"src/main.py"}, "", "no go.mod"},
+		{"ruby", []string{"main.rb"}, Ruby, ""},
+		{"javascript", []string{"main.js"}, JavaScript, ""},
+		{"php", []string{"index.php", "about.php"}, PHP, ""},
+		{"php with a script for the browser", []string{"index.php", "main.js"}, PHP, ""},
+		{"python beside Go", []string{"main.go", "main.py"}, Go, ""},
+		{"python and ruby", []string{"main.py", "main.rb", "main.js"}, "", "(python, ruby)"},
+		{"a folder with a program's name", []string{"main.py/README"}, "", "no go.mod"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

