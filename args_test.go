@@ -1,8 +1,10 @@
 package gojinn
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/internal/wasmtest"
 )
 
@@ -37,6 +39,42 @@ func TestArgs(t *testing.T) {
 	} {
 		if len(logBuffer.find(t, want)) != 1 {
 			t.Errorf("missing %q in %v", want, logBuffer.entries(t))
+		}
+	}
+}
+
+// TestArgsOfInterpreters: arguments may begin with the program's name, as on a command line.
+func TestArgsOfInterpreters(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		module, args string
+		want         bool
+	}{
+		{"python.wasm", "python", true},
+		{"/opt/python-3.12.0.wasm", "python", true},
+		{"python3.12.wasm", "python", true},
+		{"python3.12.wasm", "python3", true},
+		{"php-cgi-8.2.0.wasm", "php-cgi", true},
+		{"ruby-v3.2-rc1.wasm", "ruby", true},
+		{"php-cgi.wasm", "php", false},
+		{"tools.wasm", "tool", false},
+		{"tool.wasm", "tools", false},
+		{"tool.wasm", "", false},
+		{"2.wasm", "", false},
+		{"tool.wasm", "Tool", false},
+		{"tool", "tool", true},
+	} {
+		f := &function{settings: &settings{args: []engine.Value{{Fixed: test.args}, {Fixed: "x"}}}, base: "name", path: test.module}
+		var got []string
+		for _, arg := range f.argv() {
+			got = append(got, arg.Fixed)
+		}
+		want := []string{test.args, "x"}
+		if !test.want {
+			want = []string{"name", test.args, "x"}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s, args %q x: got %q, want %q", test.module, test.args, got, want)
 		}
 	}
 }
