@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gojinn/gojinn/engine/frozen"
 	"github.com/gojinn/gojinn/engine/memory"
 	"github.com/gojinn/gojinn/engine/vfs"
 )
@@ -61,6 +62,11 @@ type Options struct {
 	// far, and when it changes, unless it changes all the time. It must be quick and safe for
 	// concurrent use.
 	Settled func(kind, why string)
+	// Recorded, if not nil, is told when start-ups have read what none had read before; see
+	// [Function.Reads]. Unrecorded is told once if that is too much to be kept: then start-ups
+	// read what there is. Both must be quick and safe for concurrent use.
+	Recorded   func()
+	Unrecorded func(why string)
 }
 
 // Snapshot says whether calls may share what the program did before its first read
@@ -85,8 +91,11 @@ type Function struct {
 	tree    *vfs.Tree // what is mounted where; every call takes a view of it
 	pool    *pool
 	start   starts
-	memory  atomic.Int64 // bytes of linear memory in its sandboxes
-	line    line         // of its guests that wait for a processor
+	reads   *frozen.Record // by start-ups; nil: they can't read anything
+	memory  atomic.Int64   // bytes of linear memory in its sandboxes
+	line    line           // of its guests that wait for a processor
+
+	unrecorded atomic.Bool // it has been told that reads is off
 
 	args, env []string // of every call
 	resolves  bool     // unless they have to be resolved for each
@@ -121,6 +130,7 @@ func (p *Program) Function(options Options) (*Function, error) {
 		return nil, err
 	}
 	f.start.tell = options.Settled
+	f.reads = f.record()
 	if f.resolves = options.resolves(); f.resolves {
 		f.start.failed(&effectError{"its arguments or variables are the call's"})
 	} else {
@@ -234,6 +244,9 @@ func (f *Function) keeps(c *executable) bool {
 func (f *Function) Close() error {
 	f.engine.remove(f)
 	f.pool.close()
+	if f.reads != nil {
+		f.reads.Drop()
+	}
 	return nil
 }
 

@@ -99,7 +99,12 @@ func (s *Sandbox) goBack() bool {
 	if s.kept != nil && s.at == atExit && s.kept.rewinds < maxRewinds {
 		return s.rewind()
 	}
-	if s.at != atStart && !s.startup.read && !errors.Is(s.end, ErrCanceled) && !errors.Is(s.end, ErrOverloaded) {
+	var exit *ExitError
+	if s.at != atStart && s.startup.read {
+		s.function.start.readAgain()
+	} else if s.at != atStart && errors.As(s.end, &exit) && exit.Code != 0 {
+		s.function.start.failedCalled(s.end)
+	} else if s.at != atStart && !errors.Is(s.end, ErrCanceled) && !errors.Is(s.end, ErrOverloaded) {
 		s.function.start.unread()
 	}
 	return s.restart()
@@ -153,7 +158,7 @@ func (s *Sandbox) restart() bool {
 		if !s.reset() {
 			return false
 		}
-		if s.function.start.late() {
+		if s.function.start.late() || !s.freeze(true) {
 			s.kind = StartLate
 			return true
 		}
@@ -161,7 +166,7 @@ func (s *Sandbox) restart() bool {
 			s.kind = StartReset
 			return true
 		}
-		if !errors.Is(s.end, errCramped) {
+		if !errors.Is(s.end, errCramped) && !errors.Is(s.end, errRestless) {
 			break
 		}
 	}
@@ -176,6 +181,9 @@ func (s *Sandbox) reset() bool {
 	}
 	if s.at == atStart {
 		return true
+	}
+	if s.at == atRead {
+		s.abandon()
 	}
 	if s.at != atEnd {
 		s.leaving = true
@@ -201,14 +209,20 @@ func (s *Sandbox) startAhead() bool {
 	s.begin(s.function.pool.closing, time.Now())
 	s.boot(s, true)
 	s.guest.resume()
+	s.aborted = nil
 	if s.at == atRead {
 		s.function.start.succeeded()
 		return true
 	}
 	err := s.ending()
+	s.aborted = err
 	s.faulty = s.faulty || isFault(err)
 	_ = s.process.finish(false) // discards
 	s.function.start.failed(err)
+	if s.function.reads != nil && s.function.start.isOnlyLate() {
+		s.function.reads.Drop()
+	}
+	s.function.tellReads()
 	return false
 }
 
@@ -219,6 +233,7 @@ func (s *Sandbox) settle() {
 		s.kept.stack = experimental.GetSnapshotter(s.host).Snapshot()
 		return
 	}
+	s.keepReads()
 	kind, why, goRandom := s.classify()
 	if kind == StartSnapshot {
 		if err := s.memory.keep(); err != nil {

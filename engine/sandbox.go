@@ -46,6 +46,7 @@ type Sandbox struct {
 
 	kind    string              // how the sandbox came to where it is: the next call's [Receipt.Start]
 	globals []api.MutableGlobal // nil until they are needed
+	aborted error               // why its last start ahead of a call was; nil: it was not
 	kept    *checkpoint         // what it goes back to after a call; nil: to the very start
 	leaving bool                // the guest is to be left, wherever it is
 	faulty  bool                // it can't be used again: the host has failed it
@@ -110,6 +111,9 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 
 // close frees everything. The sandbox can't be used after it.
 func (s *Sandbox) close() {
+	if s.at == atRead {
+		s.abandon()
+	}
 	s.leaving = true
 	s.guest.end()
 	if s.module != nil {
@@ -228,7 +232,7 @@ func (s *Sandbox) returned() {
 
 // ended notes how the guest ended itself.
 func (s *Sandbox) ended(code uint32) {
-	if s.startup.ahead {
+	if s.startup.ahead && code == 0 { // else it has failed, which it may not the next time
 		s.effect("it ends without reading its standard input")
 	}
 	if s.end == nil {

@@ -19,6 +19,7 @@ type starts struct {
 	onlyLate  bool          // it must not be started ahead of its calls
 	retry     time.Time     // not before this
 	backoff   time.Duration // since the last failure
+	called    bool          // that was one with a call
 	noRoom    time.Time     // until then, nothing is kept of a start-up
 }
 
@@ -37,6 +38,13 @@ func (s *starts) late() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.onlyLate || time.Now().Before(s.retry)
+}
+
+// isOnlyLate tells whether the program must not be started ahead of its calls.
+func (s *starts) isOnlyLate() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onlyLate
 }
 
 // settled notes what sandboxes go back to after a call, and why.
@@ -92,6 +100,25 @@ func (s *starts) unread() {
 	s.settled(StartLate, "it ended without reading its standard input")
 }
 
+// failedCalled notes a call whose program ended with an error before it read. Its start-up may be better
+// the next time: what it reads may be put right.
+func (s *starts) failedCalled(err error) {
+	s.failed(err)
+	s.mu.Lock()
+	s.called = true
+	s.mu.Unlock()
+}
+
+// readAgain notes a call whose program has read. If others failed before they did, it can be
+// started ahead again.
+func (s *starts) readAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.called {
+		s.called, s.backoff, s.retry = false, 0, time.Time{}
+	}
+}
+
 // failed notes a start ahead of a call that did not come to its first read. What the
 // program can't help is no reason not to try again.
 func (s *starts) failed(err error) {
@@ -103,6 +130,7 @@ func (s *starts) failed(err error) {
 	if errors.As(err, &effect) {
 		s.onlyLate = true
 	} else {
+		s.called = false
 		s.backoff = min(max(2*s.backoff, minBackoff), maxBackoff)
 		s.retry = time.Now().Add(s.backoff)
 	}

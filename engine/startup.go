@@ -81,6 +81,9 @@ func (p *process) enter(ctx context.Context, guestPath string, fs vfs.FS) (vfs.D
 		}
 		p.startup.files = true
 	}
+	if ahead, ok := fs.(vfs.Ahead); ok && p.reading != nil {
+		return p.reading.Root(ctx, guestPath, ahead)
+	}
 	return fs.Root(ctx)
 }
 
@@ -111,6 +114,7 @@ func (p *process) readInput() {
 		p.sandbox.park()
 	}
 	p.startup.read = true
+	p.thaw()
 }
 
 // look gives the process a view of the file tree.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/gojinn/gojinn/engine/frozen"
 	"github.com/gojinn/gojinn/engine/vfs"
 )
 
@@ -31,7 +32,8 @@ type process struct {
 	watch     func(Refusal) // nil: nobody does
 
 	startup startup
-	early   []byte // written to standard error before there was a call
+	reading *frozen.Startup // what it reads is kept, or was; nil: it reads what there is
+	early   []byte          // written to standard error before there was a call
 
 	life *lifetime // of the call: the context of everything done for it
 
@@ -66,6 +68,9 @@ func (p *process) boot(s *Sandbox, ahead bool) {
 	p.args, p.env, p.environ = f.args, f.env, f.options.Environ
 	if f.resolves {
 		p.args, p.env = f.options.strings(s.ctx)
+	}
+	if !ahead {
+		_ = s.freeze(false) // which a call never has to wait for
 	}
 	p.open(f.tree, f.options.Limits.Files)
 	p.startup = startup{ahead: ahead}
@@ -118,6 +123,7 @@ func (p *process) finish(commit bool) error {
 	p.life.end()
 	p.mem, p.host = nil, nil
 	p.vectors = nil
+	p.thaw()
 	p.std[inputDescriptor].file, p.out.to, p.log.to = waitingInput{}, nil, nil
 	return err
 }

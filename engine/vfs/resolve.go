@@ -76,15 +76,11 @@ func (d *Dir) resolve(ctx context.Context, path string) (target, error) {
 	return target{place: here, slash: last == "" || last == "." || last == ".."}, nil
 }
 
-// here returns the directory's place, for which the mount at the root of the
-// tree may have to be opened first.
+// here returns the directory's place. The mount at the root of the tree may have to be opened first,
+// and another time after the view has entered mounts anew.
 func (d *Dir) here(ctx context.Context) (place, error) {
-	if d.place.base == nil && d.place.node.fs != nil {
-		entered, err := d.view.enter(ctx, d.place.node)
-		if err != nil {
-			return place{}, err
-		}
-		d.place = entered
+	if !d.owned && d.place.node != nil && d.place.node.fs != nil {
+		return d.view.enter(ctx, d.place.node)
 	}
 	return d.place, nil
 }

@@ -152,6 +152,7 @@ type View struct {
 
 	tree    *Tree
 	roots   map[*node]Directory // of the mounts used so far
+	left    []Directory         // roots that Reenter has left
 	covered map[*node]bool      // what covers has found out
 }
 
@@ -162,16 +163,25 @@ func (t *Tree) View() *View { return &View{tree: t} }
 // Root returns the root directory of the tree. It needs no closing.
 func (v *View) Root() *Dir { return &Dir{view: v, place: place{node: &v.tree.root}} }
 
+// Reenter has mounts entered anew when they are next used. What was opened through them stays open.
+func (v *View) Reenter() {
+	for _, root := range v.roots {
+		v.left = append(v.left, root)
+	}
+	v.roots, v.covered = nil, nil
+}
+
 // Close closes the roots of the mounts that were used, after everything that
 // was opened through them. It returns the first error.
 func (v *View) Close(ctx context.Context) error {
 	var first error
-	for _, root := range v.roots {
+	v.Reenter()
+	for _, root := range v.left {
 		if err := root.Close(ctx); err != nil && first == nil {
 			first = err
 		}
 	}
-	v.roots = nil
+	v.left = nil
 	return first
 }
 

@@ -24,8 +24,9 @@ var rules = map[string][]string{
 	"engine/rewrite": {},
 	"engine/memory":  {"golang.org/x/sys"},
 	"engine/vfs":     {"golang.org/x/sys"},
+	"engine/frozen":  {module + "/engine/vfs"},
 	"engine": {
-		module + "/engine/rewrite", module + "/engine/memory", module + "/engine/vfs",
+		module + "/engine/frozen", module + "/engine/rewrite", module + "/engine/memory", module + "/engine/vfs",
 		"github.com/tetratelabs/wazero", "golang.org/x/sys",
 	},
 	"capability": {
