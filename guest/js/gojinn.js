@@ -43,8 +43,7 @@ class DOMException extends Error {
 // wellFormed replaces halves of surrogate pairs.
 const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 const lones = new RegExp(lone.source, "g")
-const surrogate = /[\ud800-\udfff]/
-const wellFormed = s => surrogate.test(s) && lone.test(s) ? s.replace(lones, "\ufffd") : s
+const wellFormed = s => JSON.stringify(s).includes("\\ud") ? s.replace(lones, "\ufffd") : s // natively escaped, mostly
 
 // encode returns the UTF-8 of a string as a Uint8Array. The native function stops at a NUL.
 function encode(s) {
@@ -803,8 +802,16 @@ function showURL(u, withoutFragment) {
 	return s
 }
 
+// known is the URL of the request and what it consists of: new URL(request.url) is what most
+// handlers begin with, and each character costs.
+let known = { text: null, parts: null }
+
 class URL {
 	constructor(url, base) {
+		if (url === known.text && base === undefined) {
+			this[S] = { ...known.parts, path: known.parts.path.slice() }
+			return
+		}
 		this[S] = parseURL(String(url), base === undefined ? undefined : parseURL(String(base)))
 	}
 	static canParse(url, base) { return URL.parse(url, base) !== null }
@@ -885,17 +892,23 @@ class URL {
 }
 
 function parseForm(text) {
-	return text.split("&").filter(Boolean).map(pair => {
+	const list = [], plus = text.includes("+"), escapes = text.includes("%")
+	if (!text) return list
+	for (let pair of text.split("&")) {
+		if (!pair) continue
+		if (plus) pair = pair.split("+").join(" ")
 		const at = pair.indexOf("=")
-		return (at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)]).map(s => unescapeText(s.replace(/\+/g, " ")))
-	})
+		const name = at < 0 ? pair : pair.slice(0, at), value = at < 0 ? "" : pair.slice(at + 1)
+		list.push(escapes ? [unescapeText(name), unescapeText(value)] : [name, value])
+	}
+	return list
 }
 const formEscape = s => encodeURIComponent(s).replace(/[!'()~]/g, percent).replace(/%20/g, "+")
-const usv = v => wellFormed(String(v))
+const usv = v => wellFormed(typeof v === "string" ? v : String(v))
 
 function linked(url) {
-	const p = new URLSearchParams(url[S].query || "")
-	p[S].url = url
+	const p = Object.create(URLSearchParams.prototype)
+	p[S] = { list: parseForm(url[S].query || ""), url }
 	return p
 }
 class URLSearchParams {
@@ -1431,7 +1444,10 @@ class Request extends Body {
 	get redirect() { return this[S].redirect }
 	get signal() { return this[S].signal ??= new AbortSignal() }
 	// The members of the contract's request object that have no other place: id, params, remote_addr, …
-	get gojinn() { return this[S].gojinn ?? {} }
+	get gojinn() {
+		const { method, headers, body, body_base64, ...rest } = this[S].head ?? {}
+		return rest
+	}
 	clone() {
 		const [mine, other] = split(this)
 		const copy = Object.create(Request.prototype)
@@ -1446,8 +1462,8 @@ class Response extends Body {
 		init ??= {}
 		const status = init.status === undefined ? 200 : Math.trunc(init.status)
 		if (!(status >= 200 && status <= 599)) throw new RangeError(`${init.status} is no status of a response`)
-		const statusText = String(init.statusText ?? "")
-		if (/[^\t\x20-\x7e\x80-\xff]/.test(statusText)) throw new TypeError("statusText has characters that it can't have")
+		const statusText = init.statusText === undefined ? "" : String(init.statusText)
+		if (statusText && /[^\t\x20-\x7e\x80-\xff]/.test(statusText)) throw new TypeError("statusText has characters that it can't have")
 		const headers = new Headers(init.headers), [source, type] = extract(body)
 		if (source !== null && [204, 205, 304].includes(status)) throw new TypeError(`a response with status ${status} has no body`)
 		if (type && !headers[S].has("content-type")) headers[S].set("content-type", [type])
@@ -1456,8 +1472,11 @@ class Response extends Body {
 	static json(value, init = {}) {
 		const text = JSON.stringify(value)
 		if (text === undefined) throw new TypeError("the value has no JSON")
-		const r = new Response(text, init)
-		if (!new Headers(init?.headers).has("content-type")) r.headers.set("content-type", "application/json")
+		const r = new Response(null, init)
+		if ([204, 205, 304].includes(r.status)) throw new TypeError(`a response with status ${r.status} has no body`)
+		r[S].source = text
+		const f = r[S].headers[S]
+		if (!f.has("content-type")) f.set("content-type", ["application/json"])
 		return r
 	}
 	static redirect(url, status = 302) {
@@ -1685,57 +1704,75 @@ function readHead() {
 		have += n
 	}
 }
-const plainHost = /^(?=[a-z0-9.-]*[a-z-][a-z0-9-]*(?::|$))[a-z0-9][a-z0-9.-]*(?::(?!0|80$|443$)\d{1,4})?$/
-const plainURI = /^\/(?!.*\/\.|.*%2e)(?:[\w\-.~!$&()*+,;=:@/]|%[0-9a-f]{2})*(?:\?[\w\-.~!$&()*+,;=:@/?%]*)?$/i
+const plainHost = /^(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*$/
+// urlOf returns the URL of a request, and notes it. Where nothing is to be changed it is put together.
 function urlOf(head) {
-	const host = head.host || "localhost"
-	if (plainHost.test(host) && !/(?:^|\.)0x[0-9a-f]*(?::|$)/.test(host) && plainURI.test(head.uri)) return `${head.scheme}://${host}${head.uri}`
-	const uri = head.uri[0] === "/" ? head.uri : "/" + head.uri // OPTIONS *
+	const scheme = head.scheme + ":", host = head.host || "localhost", uri = head.uri
+	const colon = host.indexOf(":"), name = colon < 0 ? host : host.slice(0, colon), port = colon < 0 ? "" : host.slice(colon + 1)
+	const escaped = uri.includes("%"), bare = escaped ? uri.split("%").join("") : uri
+	if (uri[0] === "/" && !uri.includes("/.") && !uri.includes("'") && !uri.includes("#") && encodeURI(bare) === bare && !(escaped && /\/%2e/i.test(uri)) &&
+		plainHost.test(name) && (colon < 0 || port > 0 && port < 65536 && String(port | 0) === port && port !== ports[scheme])) {
+		const mark = uri.indexOf("?")
+		const path = (mark < 0 ? uri : uri.slice(0, mark)).slice(1).split("/")
+		known = {
+			text: scheme + "//" + host + uri,
+			parts: { scheme, username: "", password: "", host: name, port, path, query: mark < 0 ? null : uri.slice(mark + 1), fragment: null },
+		}
+		return known.text
+	}
+	const target = uri[0] === "/" ? uri : "/" + uri // OPTIONS *
 	try {
-		return showURL(parseURL(`${head.scheme}://${host}${uri}`), true)
+		return showURL(parseURL(scheme + "//" + host + target), true)
 	} catch {
-		return showURL(parseURL(`${head.scheme}://invalid${uri}`), true) // a Host that is no host
+		return showURL(parseURL(scheme + "//invalid" + target), true) // a Host that is no host
 	}
 }
 // requestOf returns the Request of a head and a body behind it.
 function requestOf([text, rest]) {
 	const head = JSON.parse(text), streamed = rest !== null && head.body === undefined && head.body_base64 === undefined
-	const { method, headers, body, body_base64, ...gojinn } = head
-	let source = body || null
-	if (body_base64 !== undefined) source = fromBase64(body_base64)
+	let source = head.body || null
+	if (head.body_base64 !== undefined) source = fromBase64(head.body_base64)
 	if (streamed) source = readFile(0, rest)
 	const request = Object.create(Request.prototype)
-	request[S] = { method, url: urlOf(head), headers: headersFrom(headers), source, used: false, stream: null, redirect: "manual", signal: null, gojinn }
+	request[S] = { method: head.method, url: urlOf(head), headers: headersFrom(head.headers), source, used: false, stream: null, redirect: "follow", signal: null, head }
 	return [request, streamed]
 }
 // answerHead is the response object without its end.
 function answerHead(response) {
-	const s = response[S], headers = {}
-	for (const [name, list] of fields(s.headers)) headers[name] = name === "set-cookie" ? list : list.join(", ")
-	return `{"status":${s.status},"headers":${JSON.stringify(headers)}`
+	const headers = {}
+	for (const [name, list] of fields(response[S].headers)) headers[name] = list.length === 1 ? list[0] : name === "set-cookie" ? list : list.join(", ")
+	return '{"status":' + response[S].status + ',"headers":' + JSON.stringify(headers)
 }
 function answerBody(source) {
+	if (source === null) return "}"
 	if (typeof source !== "string") {
 		const text = decodeStrictly(source)
 		if (text === undefined) return `,"body_base64":"${toBase64(source)}"}`
 		source = text
 	}
-	const text = JSON.stringify(source)
-	return `,"body":${text.includes("\\ud") ? JSON.stringify(wellFormed(source)) : text}}`
+	let text = JSON.stringify(source)
+	if (text.includes("\\ud")) text = JSON.stringify(wellFormed(source)) // half a pair, which the contract refuses
+	return ',"body":' + text + "}"
 }
-// answer hands a response to a function that writes: strings and bytes.
-async function answer(response, streamed, put) {
+// answer hands a response to a function that writes: strings and bytes. It returns a promise
+// if that takes time.
+function answer(response, streamed, put) {
 	if (!(response instanceof Response)) throw new TypeError(`the handler returned ${describe(response)}, want a Response`)
-	if (!response.status) throw new TypeError("the handler returned Response.error()")
-	if (response.bodyUsed) throw new TypeError("the body of the response has been read already")
-	const stream = streamOf(response)
+	const s = response[S], stream = streamOf(response)
+	if (!s.status) throw new TypeError("the handler returned Response.error()")
+	if (s.used || stream?.[S].disturbed || stream?.locked) throw new TypeError("the body of the response has been read already")
+	if (stream) return answerStream(response, stream, streamed, put)
 	if (!streamed) {
-		put(answerHead(response) + (response[S].source === null ? "}" : answerBody(stream ? await consume(response) : response[S].source)))
+		put(answerHead(response) + answerBody(s.source))
 		return
 	}
 	put(answerHead(response) + "}\n")
-	if (stream) for await (const chunk of stream) put(chunkBytes(chunk))
-	else if (response[S].source?.length) put(typeof response[S].source === "string" ? wellFormed(response[S].source) : response[S].source)
+	if (s.source?.length) put(typeof s.source === "string" ? wellFormed(s.source) : s.source)
+}
+async function answerStream(response, stream, streamed, put) {
+	if (!streamed) return put(answerHead(response) + answerBody(await consume(response)))
+	put(answerHead(response) + "}\n")
+	for await (const chunk of stream) put(chunkBytes(chunk))
 }
 // put writes to standard output, at once.
 function put(text) {
@@ -1753,12 +1790,15 @@ const sample = JSON.stringify({
 	headers: { "Content-Type": ["application/json"], Accept: ["*/*"] }, body: '{"a":[1]}',
 })
 // warm goes the way of a request once, so that a restored sandbox has been there.
-async function warm() {
+function warm() {
 	const [request] = requestOf([decode(encode(sample)), null])
 	const url = new URL(request.url)
 	request.headers.get("accept")
-	await answer(await Response.json([await request.json(), url.searchParams.get("b"), url.pathname]), false, () => {})
-	await answer(new Response(new Request("http://a/b", { headers: { a: "b" } }).url), true, () => {})
+	answer(Response.json([url.searchParams.get("b"), url.pathname]), false, () => {})
+	answer(new Response(request.method, { headers: { "x-a": "b" } }), true, () => {})
+	seeded = true // this draws nothing
+	Math.random()
+	known = { text: null, parts: null }
 }
 let serving = false
 
@@ -1768,7 +1808,7 @@ async function serve(handler) {
 		if (serving) throw new Error("serve was called twice")
 		serving = true
 		const run = handled(handler)
-		await warm()
+		warm()
 		std.gc()
 		const promise = os.open("/dev/snapshot", os.O_WRONLY)
 		if (promise >= 0) { // what must be unique is drawn after the first read
@@ -1776,8 +1816,16 @@ async function serve(handler) {
 			os.close(promise)
 		}
 		const [request, streamed] = requestOf(readHead())
-		startTurns()
-		await answer(await run(request, process.env), streamed, put)
+		let response = run(request, process.env)
+		if (!(response instanceof Response)) {
+			startTurns()
+			response = await response
+		}
+		const writing = answer(response, streamed, put)
+		if (writing) {
+			startTurns()
+			await writing
+		}
 		std.exit(0)
 	} catch (e) {
 		fail(e)
