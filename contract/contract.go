@@ -2,8 +2,8 @@
 // its standard input, and the bytes it writes to its standard output into HTTP
 // responses. It knows neither WebAssembly nor Caddy.
 //
-// The one contract so far is json: one JSON object in, one JSON object out.
-// docs/contract.md describes it for those who write functions, and
+// The contracts are json, one JSON object in and one out, stream, a line of JSON and a body each
+// way, and cgi, that of RFC 3875. docs/contract.md describes them for those who write functions, and
 // testdata/vectors holds golden vectors for those who write SDKs.
 //
 // All functions are safe for concurrent use; none keeps what it is given, but

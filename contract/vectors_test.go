@@ -145,7 +145,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func vectorFiles(t *testing.T, folder string) []string {
+func vectorFiles(t testing.TB, folder string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "vectors", folder, "*.json"))
 	if err != nil || len(files) == 0 {
