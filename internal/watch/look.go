@@ -77,18 +77,43 @@ func (l *look) take(w *Watch) uint64 {
 	start := time.Now()
 	defer func() { l.cost = time.Since(start) }()
 	p := print{left: maxEntries}
-	info, err := os.Stat(w.path)
-	if err != nil {
-		return 0
-	}
-	p.add("", info)
-	if w.tree && info.IsDir() {
-		if real, err := filepath.EvalSymlinks(w.path); err == nil {
-			p.folders = make(map[identity]struct{})
-			p.folder(real, info)
+	for _, path := range w.paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		p.add(path, info)
+		if w.tree && info.IsDir() {
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				p.folders = make(map[identity]struct{})
+				p.folder(real, info)
+			}
 		}
 	}
+	for _, path := range w.folders {
+		p.names(path)
+	}
 	return p.sum
+}
+
+// names adds the names in a folder.
+func (p *print) names(path string) {
+	dir, err := open(path)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	p.sum += maphash.Comparable(seed, path) // it's there, if empty
+	for {
+		entries, err := dir.ReadDir(min(batch, p.left))
+		for _, e := range entries {
+			p.left--
+			p.sum += maphash.Comparable(seed, [3]string{path, e.Name(), e.Type().String()})
+		}
+		if err != nil || p.left <= 0 {
+			return
+		}
+	}
 }
 
 // print is a fingerprint of files: names, kinds, sizes, times and identities.

@@ -90,8 +90,15 @@ func (w *Watch) setUp() {
 	v.added = make(map[string]*folder)
 	v.links, v.why, v.spent = 0, "", false
 
-	if at, err := w.follow(w.path, nil); err == nil && w.tree && at.path != "" {
-		w.walk(at, false)
+	for _, path := range w.paths {
+		if at, err := w.follow(path, nil); err == nil && w.tree && at.path != "" {
+			w.walk(at, false)
+		}
+	}
+	for _, path := range w.folders {
+		if at, err := w.follow(path, nil); err == nil && at.path != "" {
+			w.add(at.path, &at.id, "")
+		}
 	}
 	if v.spent {
 		// A part of a tree is of no use to us, but to others.
@@ -259,7 +266,7 @@ func (w *Watch) walk(at sub, anew bool) {
 		return
 	}
 	if len(v.seen) >= maxFolders {
-		v.why = fmt.Sprintf("%s has more than %d folders", w.path, maxFolders)
+		v.why = fmt.Sprintf("%s has more than %d folders", w.paths[0], maxFolders)
 		return
 	}
 	n := v.nodes[at.id]
@@ -306,12 +313,12 @@ func (w *Watch) list(at sub) *node {
 					n.subs = append(n.subs, sub{path, id})
 				}
 			case e.IsDir():
-				v.why = fmt.Sprintf("%s has more than %d folders", w.path, maxFolders)
+				v.why = fmt.Sprintf("%s has more than %d folders", w.paths[0], maxFolders)
 				n.partial = true
 			case e.Type()&fs.ModeSymlink != 0 && len(n.links) < maxFolders:
 				n.links = append(n.links, link{path: path})
 			case e.Type()&fs.ModeSymlink != 0:
-				v.why = fmt.Sprintf("%s has more than %d symbolic links", w.path, maxFolders)
+				v.why = fmt.Sprintf("%s has more than %d symbolic links", w.paths[0], maxFolders)
 				n.partial = true
 			}
 		}
@@ -331,7 +338,7 @@ func (w *Watch) relink(n *node, again bool) {
 	for i := range n.links {
 		l := &n.links[i]
 		if v.links++; v.links > maxFolders {
-			v.why = fmt.Sprintf("%s has more than %d symbolic links", w.path, maxFolders)
+			v.why = fmt.Sprintf("%s has more than %d symbolic links", w.paths[0], maxFolders)
 			return
 		}
 		if !again {

@@ -30,12 +30,13 @@ const (
 // process holds the watches of the process. Their Stop empties it.
 var process = notifier{often: 2 * time.Second, seldom: 30 * time.Second}
 
-// Watch is one subscription, of a file or of a folder with all that's below.
+// Watch is one subscription, of files or of a folder with all that's below.
 // It keeps a goroutine until Stop.
 type Watch struct {
 	notifier *notifier
-	path     string // absolute
-	tree     bool
+	paths    []string // absolute
+	tree     bool     // with all that's below the only path
+	folders  []string // absolute, whose entries count
 	changed  func()
 	done     chan struct{} // closed by Stop
 	wake     chan struct{} // holds one element while news wait
@@ -68,6 +69,12 @@ func File(path string, changed func()) *Watch {
 	return process.watch(path, false, changed)
 }
 
+// Files is [File] for many paths, and for the entries of folders: changed is also called when
+// one of those comes, goes or is replaced. What is written to an entry only counts if paths has it.
+func Files(paths, folders []string, changed func()) *Watch {
+	return process.all(paths, false, folders, changed)
+}
+
 // Tree is [File] for a folder and everything below it, including what's made
 // later. Symbolic links are followed, each folder being visited once. Of a tree
 // of more than 65,536 folders or as many links only those are watched, and
@@ -77,13 +84,15 @@ func Tree(root string, changed func()) *Watch {
 }
 
 func (n *notifier) watch(path string, tree bool, changed func()) *Watch {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = abs
-	}
+	return n.all([]string{path}, tree, nil, changed)
+}
+
+func (n *notifier) all(paths []string, tree bool, folders []string, changed func()) *Watch {
 	w := &Watch{
 		notifier: n,
-		path:     path,
+		paths:    absolute(paths),
 		tree:     tree,
+		folders:  absolute(folders),
 		changed:  changed,
 		done:     make(chan struct{}),
 		wake:     make(chan struct{}, 1),
@@ -94,6 +103,17 @@ func (n *notifier) watch(path string, tree bool, changed func()) *Watch {
 	w.look.first(w)
 	go w.run()
 	return w
+}
+
+func absolute(paths []string) (all []string) {
+	for _, path := range paths {
+		// One that is absolute is not cleaned: that would take .. for what's written before it.
+		if abs, err := filepath.Abs(path); err == nil && !filepath.IsAbs(path) {
+			path = abs
+		}
+		all = append(all, path)
+	}
+	return all
 }
 
 // Stop ends the watch. changed isn't called any more once Stop has returned,
@@ -210,6 +230,9 @@ type news struct {
 // hear takes note of something in f. whole says that w holds all of it, self
 // that it's about f itself, entries that entries may have come or gone.
 func (w *Watch) hear(f *folder, whole, self, entries bool) {
+	if whole && !entries && !w.tree {
+		return // only written to
+	}
 	w.mu.Lock()
 	switch {
 	case !entries:

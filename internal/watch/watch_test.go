@@ -924,14 +924,14 @@ func BenchmarkTree(b *testing.B) {
 			}
 		})
 		b.Run("look/"+c.name, func(b *testing.B) {
-			w := &Watch{path: dir, tree: true}
+			w := &Watch{paths: []string{dir}, tree: true}
 			for b.Loop() {
 				w.look.take(w)
 			}
 		})
 		b.Run("change/"+c.name, func(b *testing.B) {
 			n := eager()
-			w := &Watch{notifier: n, path: dir, tree: true, wake: make(chan struct{}, 1), done: make(chan struct{})}
+			w := &Watch{notifier: n, paths: []string{dir}, tree: true, wake: make(chan struct{}, 1), done: make(chan struct{})}
 			n.enter(w)
 			w.distrust()
 			w.setUp()
