@@ -26,12 +26,19 @@ const defaultListen = "localhost:8080"
 
 func devCommand() *cobra.Command {
 	dev := &devServer{modules: make(map[string]*devModule)}
-	cmd := subcommand("dev <dir> [--listen localhost:8080] [--allow <line>]", "Builds, serves, and rebuilds on save", `
+	cmd := subcommand("dev <dir> [--listen localhost:8080] [--allow <line>] [--interpreters <dir>]", "Builds, serves, and rebuilds on save", `
 Builds the function in a folder, or the functions in its folders, and serves each
 at /<its folder's name>. When a file is saved, its function is built and loaded
 again; one that doesn't build or can't be loaded leaves the version before it in
 place. A function whose toolchain is missing is served as the module that lies
 beside its source, if there is one.
+
+Functions in Python, Ruby, JavaScript and PHP are folders with main.py, main.rb,
+main.js or index.php. An interpreter runs them as they are: python.wasm, ruby.wasm,
+quickjs.wasm or php-cgi.wasm, in the function's folder or in that of --interpreters;
+default $GOJINN_INTERPRETERS, or gojinn/interpreters in Caddy's data directory. Without
+it the function is left out, and how to get it is printed. They see their folder,
+to read it, and start anew when what they have read at their start is saved.
 
 What --allow says, as allow lines in a Caddyfile do, all of them may use.
 
@@ -44,25 +51,30 @@ working directory and the modules built into the functions' folders.`,
 		})
 	allowFlag(cmd, &dev.allow)
 	cmd.Flags().StringVar(&dev.listen, "listen", defaultListen, "the address to listen on")
+	cmd.Flags().StringVar(&dev.interpreters, "interpreters", "", "the `folder` with interpreters")
 	return cmd
 }
 
 // devServer serves the functions of a folder while they are being written.
 type devServer struct {
-	dir, listen string
-	allow       []string              // lines, for every function
-	grants      []json.RawMessage     // what they say
-	out         io.Writer             // what happens, for people
-	config      string                // the folder's Caddyfile, "" without one
-	work        string                // folder for modules; "" if they go beside their source
-	engine      *engine.Engine        // to try modules in before they are served
-	modules     map[string]*devModule // by name
+	dir, listen  string
+	allow        []string              // lines, for every function
+	grants       []json.RawMessage     // what they say
+	interpreters string                // a folder of them
+	out          io.Writer             // what happens, for people
+	config       string                // the folder's Caddyfile, "" without one
+	work         string                // folder for modules; "" if they go beside their source
+	engine       *engine.Engine        // to try modules in before they are served
+	modules      map[string]*devModule // by name
+	loaded       map[string]bool       // interpreters that can be, as interpreterOf has them
 }
 
 // devModule is a function as it was last seen, and what is served of it.
 type devModule struct {
-	sources []toolchain.Source
-	serves  string // the module file; "" before one could be built
+	sources     []toolchain.Source
+	interpreter string   // of a function that isn't built, as interpreterOf has it
+	serves      string   // the module file; "" before one could be built or found
+	runs        *Handler // how an interpreter runs it; nil if it is the module itself
 }
 
 const (
@@ -117,6 +129,8 @@ func (s *devServer) prepare(listenGiven bool) (err error) {
 		return fmt.Errorf("%s says where to listen; --listen has no effect with it", file)
 	case err == nil && len(s.allow) > 0:
 		return fmt.Errorf("%s says what is allowed; --allow has no effect with it", file)
+	case err == nil && s.interpreters != "":
+		return fmt.Errorf("%s says where interpreters are; --interpreters has no effect with it", file)
 	case err == nil:
 		s.config = file
 		return os.Chdir(s.dir)
@@ -125,6 +139,9 @@ func (s *devServer) prepare(listenGiven bool) (err error) {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	if s.grants, err = parseAllowLines(s.allow); err != nil {
+		return err
+	}
+	if err := s.findInterpreters(); err != nil {
 		return err
 	}
 	s.work, err = os.MkdirTemp("", "gojinn-dev-")
@@ -140,6 +157,9 @@ func (s *devServer) look(ctx context.Context) (changed bool, err error) {
 	}
 	found := make(map[string]bool)
 	for _, f := range functions {
+		if s.config != "" && f.Language.Interpreter() != nil {
+			continue // nothing is built, and the rest is for the Caddyfile to say
+		}
 		found[f.Name] = true
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -164,6 +184,10 @@ func (s *devServer) update(ctx context.Context, f toolchain.Function) (changed b
 		m = new(devModule)
 		s.modules[f.Name] = m
 	}
+	if i := f.Language.Interpreter(); i != nil {
+		return s.updateInterpreted(ctx, f, i, m)
+	}
+	m.interpreter = "" // it may have been one in another language
 	sources, err := toolchain.Sources(f.Dir, s.output(f))
 	if err != nil {
 		fmt.Fprintf(s.out, "%s: %v\n", f.Name, err)
@@ -179,7 +203,7 @@ func (s *devServer) update(ctx context.Context, f toolchain.Function) (changed b
 		s.complain(f.Name, m, err)
 		return false
 	}
-	m.serves = built
+	m.serves, m.runs = built, nil
 	fmt.Fprintf(s.out, "%s: ready in %s\n", f.Name, time.Since(start).Round(10*time.Millisecond))
 	return true
 }
@@ -200,10 +224,10 @@ func (s *devServer) build(ctx context.Context, f toolchain.Function) (string, er
 	err := toolchain.Build(ctx, f.Dir, fresh, s.out)
 	if missing, ok := errors.AsType[*toolchain.MissingError](err); ok && f.Built != "" {
 		fmt.Fprintf(s.out, "%s: %v; the module beside the source is served\n", f.Name, missing)
-		return f.Built, s.check(ctx, f.Built)
+		return f.Built, s.check(ctx, f.Built, new(Options))
 	}
 	if err == nil {
-		err = s.check(ctx, fresh)
+		err = s.check(ctx, fresh, new(Options))
 	}
 	if err == nil {
 		err = os.Rename(fresh, out)
@@ -223,8 +247,8 @@ func (s *devServer) output(f toolchain.Function) string {
 	return out
 }
 
-// check tells whether a server could load the module. Nothing of it is run.
-func (s *devServer) check(ctx context.Context, module string) error {
+// check tells whether a server could load the module with these options. Nothing of it is run.
+func (s *devServer) check(ctx context.Context, module string, o *Options) error {
 	wasm, err := readModule(module)
 	if err != nil {
 		return err
@@ -237,7 +261,7 @@ func (s *devServer) check(ctx context.Context, module string) error {
 	if s.config != "" {
 		return nil // which has its own limits
 	}
-	function, err := program.Function(engine.Options{Limits: new(Options).limits()})
+	function, err := program.Function(engine.Options{Limits: o.limits()})
 	if err != nil {
 		return err
 	}
@@ -270,7 +294,7 @@ func (s *devServer) configuration() ([]byte, error) {
 	}
 	var routes []any
 	for _, name := range s.served() {
-		h := &Handler{Module: s.modules[name].serves, AllowRaw: s.grants}
+		h := s.modules[name].handler(s.grants)
 		if checkName(name) == nil { // a folder's name may be one that a function can't have
 			h.Name = name
 		}
@@ -384,6 +408,10 @@ func (s *devServer) state() string {
 	functions, err := toolchain.Find(s.dir)
 	fmt.Fprint(&text, err)
 	for _, f := range functions {
+		if i := f.Language.Interpreter(); i != nil {
+			fmt.Fprint(&text, f.Name, i.Main, s.interpreterOf(f, i)) // its sources are the function's own to watch
+			continue
+		}
 		sources, err := toolchain.Sources(f.Dir, s.output(f))
 		fmt.Fprint(&text, f.Name, sources, err)
 	}

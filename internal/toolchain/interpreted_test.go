@@ -73,10 +73,16 @@ func TestInterpreterCommands(t *testing.T) {
 			if out, err := exec.Command("tar", "-C", stage, "-czf", tarball, "package").CombinedOutput(); err != nil {
 				t.Skipf("no tar: %v %s", err, out)
 			}
-			npm := filepath.Join(t.TempDir(), "npm")
-			script := "#!/bin/sh\ntest \"$1\" = pack && test \"$2\" = '" + i.npm + "' && test $# = 2 && cp '" + tarball + "' .\n"
-			if err := os.WriteFile(npm, []byte(script), 0o755); err != nil {
-				t.Fatal(err)
+			bin := write(t, map[string]string{
+				"npm": "#!/bin/sh\ntest \"$1\" = pack && test \"$2\" = '" + i.npm + "' && test $# = 2 && cp '" + tarball + "' .\n",
+				// wasm-merge <module> <its name> <module> <its name> -o <result>
+				"npx": "#!/bin/sh\ntest \"$3 $5 $7 $8 $#\" = 'wasm-merge js wasi_snapshot_preview1 -o 9' &&\n" +
+					"test \"$(grep -c '^(func (export \"sock_[a-z]*\") (param\\( i32\\)*) (result i32) (i32.const 52))$' \"$6\")\" = 12 && cp \"$4\" \"$9\"\n",
+			})
+			for _, name := range []string{"npm", "npx"} {
+				if err := os.Chmod(filepath.Join(bin, name), 0o755); err != nil {
+					t.Fatal(err)
+				}
 			}
 			folder := filepath.Join(t.TempDir(), "it's a folder", "$HOME `x`")
 			_, err := i.Find(folder)
@@ -85,7 +91,7 @@ func TestInterpreterCommands(t *testing.T) {
 				t.Fatalf("got %v, want a NoInterpreterError", err)
 			}
 			cmd := exec.Command("sh", "-c", missing.Commands())
-			cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(npm)+":"+os.Getenv("PATH"))
+			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s\n%s", err, out, missing.Commands())
 			}
@@ -111,7 +117,7 @@ func TestInterpretersAreTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, i := range interpreters {
-		for _, part := range []string{"=" + i.npm + "\n", i.inside + "=" + i.Module} {
+		for _, part := range []string{"=" + i.npm + "\n", i.inside + "=", "=$dir/" + i.Module + "\"\n"} {
 			if !strings.Contains(string(script), part) {
 				t.Errorf("%s: .ci/install-interpreters has no %q", i.Language, part)
 			}
