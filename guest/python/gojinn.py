@@ -23,13 +23,11 @@ if __name__ == "__main__":
     sys.modules["gojinn"] = sys.modules[__name__]  # what the module imports is this
 
 import atexit
-import base64
-import errno
+import binascii
 import gc
 import io
 import json
 import os
-import random
 
 __all__ = ["serve", "Request", "Response", "Headers", "kv", "KV", "KVError", "fetch", "Answer", "NetError"]
 
@@ -43,9 +41,23 @@ if os.path.isdir(_lib) and _lib not in sys.path:
     sys.path.append(_lib)  # packages, put there by "pip install --target lib"
 
 _PIECE = 65536
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+# JSON is most of what is done for a request, so this is what is below json.loads and json.dumps.
 _decode = json.JSONDecoder().decode
+_scan = json.scanner.make_scanner(json.JSONDecoder())
 _quote = json.encoder.encode_basestring
+if json.encoder.c_make_encoder:
+
+    def _refuse(value):
+        raise TypeError("a %s can't be JSON" % type(value).__name__)
+
+    _pieces = json.encoder.c_make_encoder(None, _refuse, _quote, None, ":", ",", False, False, False)
+
+    def _encode(value):
+        return "".join(_pieces(value, 0))
+
+else:
+    _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 # Requests and responses.
@@ -100,7 +112,7 @@ class Request:
             if stream is not None:
                 data = stream.read()
             elif "body_base64" in members:
-                data = base64.b64decode(members["body_base64"])
+                data = binascii.a2b_base64(members["body_base64"])
             else:
                 data = members.get("body", "").encode()
             members["_body"] = data
@@ -149,60 +161,79 @@ def _response(result):
 
 
 def _fields(headers):
-    """Makes what the contract takes of headers: a dict from names to texts, or lists of them."""
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    fields, names = {}, {}
-    for name, value in pairs:
+    """Makes what the contract takes of headers, a dict from names to texts or lists of them, and says
+    whether the content's type is among them."""
+    fields, names, typed = {}, {}, False
+    for name, value in headers.items() if isinstance(headers, dict) else headers:
         if isinstance(value, (list, tuple)):
             value = [str(v) for v in value]
         elif not isinstance(value, str):
             value = str(value)
         key = name.lower()
+        if key == "content-type":
+            typed = True
         have = names.setdefault(key, name)
         if have not in fields:
             fields[have] = value
             continue
         one = fields[have] if isinstance(fields[have], list) else [fields[have]]
         fields[have] = one + (value if isinstance(value, list) else [value])
-    return fields, names
+    return fields, typed
+
+
+_JSON, _TEXT, _BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 
 
 def _answer(result, reply):
     """Sends what a handler returned."""
+    if type(result) is dict:
+        reply.whole(200, {"Content-Type": _JSON}, _encode(result))
+        return
     response = _response(result)
-    body = response.body
-    fields, names = _fields(response.headers) if response.headers else ({}, ())
+    body, headers = response.body, response.headers
+    fields, typed = _fields(headers) if headers else ({}, False)
     if isinstance(body, str):
-        kind = "text/plain; charset=utf-8"
+        kind, empty = _TEXT, not body
     elif isinstance(body, (bytes, bytearray, memoryview)):
-        kind = "application/octet-stream"
+        kind, empty = _BYTES, not len(body)
     elif isinstance(body, (dict, list, int, float)):
-        kind, body = "application/json", _encode(body)
-    elif hasattr(body, "__iter__"):
-        kind = "text/plain; charset=utf-8"
+        kind, empty, body = _JSON, False, _encode(body)
     elif body is None:
         raise TypeError("the handler returned no answer; an empty one is gojinn.Response()")
+    elif hasattr(body, "__iter__"):
+        kind, empty = _TEXT, False
     else:
         raise TypeError("the handler returned a %s" % type(body).__name__)
-    if "content-type" not in names and len(body if hasattr(body, "__len__") else "?"):
+    if not typed and not empty:
         fields["Content-Type"] = kind
-    reply.start(response.status, fields)
     if isinstance(body, (str, bytes, bytearray, memoryview)):
-        reply.write(body)
+        reply.whole(response.status, fields, body)
         return
+    reply.start(response.status, fields)
     try:
         for piece in body:
             reply.write(piece)
     finally:
         if hasattr(body, "close"):
             body.close()
+    reply.finish()
 
 
 class _Whole:
-    """An answer under "contract json": one object."""
+    """An answer under "contract json": one object. A reply is given whole, or started, written and finished."""
 
     def __init__(self, write):
         self._write, self.sent, self._pieces = write, False, []
+
+    def whole(self, status, fields, body):
+        if not isinstance(body, str):
+            try:
+                body = str(body, "utf-8")
+            except UnicodeDecodeError:
+                text = binascii.b2a_base64(body, newline=False).decode()
+                self._write(('{"status":%d,"headers":%s,"body_base64":"%s"}' % (status, _encode(fields), text)).encode())
+                return
+        self._write(('{"status":%d,"headers":%s,"body":%s}' % (status, _encode(fields), _quote(body))).encode())
 
     def start(self, status, fields):
         self._status, self._fields = status, fields
@@ -210,26 +241,10 @@ class _Whole:
     def write(self, piece):
         if piece:
             self.sent = True
-            self._pieces.append(piece)
+            self._pieces.append(piece.encode() if isinstance(piece, str) else piece)
 
     def finish(self):
-        pieces = self._pieces
-        if len(pieces) == 1:
-            body = pieces[0]
-        else:
-            body = b"".join([p.encode() if isinstance(p, str) else p for p in pieces])
-        if not isinstance(body, str):
-            try:
-                body = str(body, "utf-8")
-            except UnicodeDecodeError:
-                body = None
-        head = '{"status":%d,"headers":%s,' % (self._status, _encode(self._fields))
-        if body is None:
-            text = head + '"body_base64":"' + base64.b64encode(pieces[0] if len(pieces) == 1 else b"".join(
-                [p.encode() if isinstance(p, str) else p for p in pieces])).decode() + '"}'
-        else:
-            text = head + '"body":' + _quote(body) + "}"
-        self._write(text.encode())
+        self.whole(self._status, self._fields, b"".join(self._pieces))
 
 
 class _Stream:
@@ -237,6 +252,11 @@ class _Stream:
 
     def __init__(self, write):
         self._write, self.sent = write, False
+
+    def whole(self, status, fields, body):
+        self.start(status, fields)
+        self.write(body)
+        self.finish()
 
     def start(self, status, fields):
         self._head = ('{"status":%d,"headers":%s}\n' % (status, _encode(fields))).encode()
@@ -257,10 +277,16 @@ class _Stream:
 
 
 class _Input(io.RawIOBase):
-    """A body under "contract stream", of which the first bytes have been read already."""
+    """What has been read already, and then what read() returns."""
 
-    def __init__(self, begin, read):
-        self._begin, self._read = begin, read
+    def __init__(self, begin, read, end=None):
+        self._begin, self._read, self._end = begin, read, end
+
+    def close(self):
+        if self._end is not None:
+            self._end()
+            self._end = None
+        super().close()
 
     def readable(self):
         return True
@@ -276,36 +302,38 @@ class _Input(io.RawIOBase):
 
 
 def _read_request(data, read, write):
-    """Reads the request that begins with data, and says how to answer it."""
-    line, stream, rest = data.partition(b"\n")
-    if not stream:
-        pieces = [data]
-        while True:
-            piece = read(_PIECE)
-            if not piece:
-                break
-            pieces.append(piece)
-            if b"\n" in piece:
-                stream = True
-                break
-        if len(pieces) > 1:
-            data = b"".join(pieces)
-            line, _, rest = data.partition(b"\n")
-    if not line.strip():
-        raise EOFError("there is no request on standard input")
-    if stream:
+    """Reads the request that begins with data, and says how to answer it.
+
+    Under "contract json" it is one object with a body in it, under "contract stream" a line with one
+    that has none, and the body behind it.
+    """
+    if data[-1:] == b"}" and len(data) < _PIECE:
+        try:
+            text = data.decode()
+            members, end = _scan(text, 0)
+            if end == len(text) and "body" in members:
+                return Request(members), _Whole(write)
+        except (StopIteration, ValueError):
+            pass  # there is more of it
+    pieces = [data]
+    while pieces[-1] and b"\n" not in pieces[-1]:
+        pieces.append(read(_PIECE))
+    data = b"".join(pieces)
+    line, newline, rest = data.partition(b"\n")
+    if newline:
         try:
             members = _decode(line.decode())
-            stream = "body" not in members and "body_base64" not in members
-        except ValueError:  # JSON that somebody has indented
-            stream = members = None
-        if stream:
-            return Request(members, io.BufferedReader(_Input(rest, read))), _Stream(write)
+            if "body" not in members and "body_base64" not in members:
+                return Request(members, io.BufferedReader(_Input(rest, read))), _Stream(write)
+        except ValueError:
+            pass  # an object of several lines
         pieces = [data]
         while pieces[-1]:
             pieces.append(read(_PIECE))
-        line = b"".join(pieces)
-    return Request(_decode(line.decode())), _Whole(write)
+        data = b"".join(pieces)
+    if not data:
+        raise EOFError("there is no request on standard input")
+    return Request(_decode(data.decode())), _Whole(write)
 
 
 # WSGI, PEP 3333.
@@ -422,6 +450,7 @@ def _wsgi(app):
         finally:
             if hasattr(result, "close"):
                 result.close()
+        reply.finish()
 
     return respond
 
@@ -491,7 +520,6 @@ def _rehearse(respond, text):
     data, answered = [text.encode(), b""], []
     request, reply = _read_request(data.pop(0), lambda n: data.pop(0) if data else b"", answered.append)
     respond(request, reply)
-    reply.finish()
 
 
 def _write(data):
@@ -520,12 +548,13 @@ def serve(handler=None, *, wsgi=None, warm=()):
         _rehearse(_wsgi(_mute) if respond.__qualname__.startswith("_wsgi") else _handler(_echo), _SAMPLE)
         for request in (warm,) if isinstance(warm, (str, dict)) else warm:
             _rehearse(respond, _sample(request))
-        _prepare()
+        _prepare_draws()
+        _park()
         data = os.read(0, _PIECE)  # a restored program goes on here
-        _reseed()
+        for draw in _drawn:
+            draw()
         request, reply = _read_request(data, lambda n: os.read(0, n), _write)
         respond(request, reply)
-        reply.finish()
         code = 0
     except SystemExit as e:
         print("the program ended before it had answered: exit(%r)" % (e.code,), file=sys.stderr)
@@ -544,7 +573,7 @@ def _mute(environ, start_response):
     return [b"a"]
 
 
-def _prepare():
+def _park():
     """Gets the program ready to be continued again and again from here."""
     gc.collect()
     gc.freeze()  # a collection doesn't go through, and so change, what all requests share
@@ -573,20 +602,473 @@ def _leave(code):
 _unseeded = []  # generators of random numbers that were made without a seed
 
 
-class _Random(random.Random):
-    """random.Random, but that those made without a seed before the request get another with it."""
+def _patch_random(module):
+    """Notes the generators that are made without a seed, and so get another one for each request."""
+    _unseeded.append(module._inst)
+    plain = module.Random.seed
 
     def seed(self, a=None, version=2):
-        if a is None and not any(r is self for r in _unseeded):
+        _unseeded[:] = [r for r in _unseeded if r is not self]
+        if a is None:
             _unseeded.append(self)
-        elif a is not None:
-            _unseeded[:] = [r for r in _unseeded if r is not self]
-        super().seed(a, version)
+        plain(self, a, version)
+
+    seed.__doc__ = plain.__doc__
+    module.Random.seed = seed
 
 
-def _reseed():
-    """Draws anew what the standard library draws once."""
-    random.seed()
+def _forget_tempfile(module):
+    module._name_sequence = None
+
+
+def _forget_uuid(module):
+    module._node = module._last_timestamp = None
+
+
+_drawn = []  # what to do for a request
+
+
+def _prepare_draws():
+    """Finds what the standard library has drawn so far."""
+    if _unseeded:
+        from _random import Random
+
+        def reseed():
+            for generator in _unseeded:
+                Random.seed(generator, int.from_bytes(os.urandom(32), "little"))
+                generator.gauss_next = None
+
+        _drawn.append(reseed)
+        reseed()
+    for name, forget in (("tempfile", _forget_tempfile), ("uuid", _forget_uuid)):
+        if name in sys.modules:
+            _drawn.append(lambda forget=forget, module=sys.modules[name]: forget(module))
+
+
+class _Imports:
+    """Changes modules when they are imported."""
+
+    def __init__(self, changes):
+        self.changes = {}
+        for name, change in changes.items():
+            if name in sys.modules:
+                change(sys.modules[name])
+            else:
+                self.changes[name] = change
+
+    def find_spec(self, name, path, target=None):
+        if name not in self.changes:
+            return None
+        change = self.changes.pop(name)
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(name, path, target)
+            if spec is not None:
+                spec.loader = _Loader(spec.loader, change)
+                return spec
+        return None
+
+
+class _Loader:
+    def __init__(self, loader, change):
+        self.loader, self.change = loader, change
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        self.change(module)
+
+
+# Key-value namespaces, "allow kv".
+
+
+class KVError(OSError):
+    """What the store says of an operation that it has not done. kind is one of the words in
+    docs/capabilities.md; version, with "exists" and "conflict", the one that the key has."""
+
+    def __init__(self, kind, message, version=None):
+        super().__init__(message)
+        self.kind, self.version = kind, version
+
+
+_plain = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _bytes(text):
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
+
+
+def _member(name, data):
+    """A member of an operation: text, or base64."""
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {name + "_base64": binascii.b2a_base64(data, newline=False).decode()}
+
+
+def _value(answer, name):
+    text = answer.get(name)
+    return text.encode() if text is not None else binascii.a2b_base64(answer[name + "_base64"])
+
+
+def _send(file, data):
+    data = memoryview(data)
+    while data:
+        data = data[os.write(file, data):]
+
+
+def _receive(file):
+    pieces = []
+    while not pieces or pieces[-1]:
+        pieces.append(os.read(file, _PIECE))
+    return b"".join(pieces)
+
+
+class KV:
+    """A key-value namespace, as a dict whose keys are text or bytes and whose values are bytes.
+
+    A key read back is text; bytes in it that are not UTF-8 are as in os.fsdecode. Text that is
+    stored is stored as UTF-8. Nothing is held open. Errors of the store are OSError.
+    """
+
+    def __init__(self, path):
+        self._path = path.rstrip("/") + "/"
+
+    def _file(self, key):
+        """The key's file, or None if its name would be too long."""
+        key = _bytes(key)
+        if key in (b".", b"..", b".do"):
+            name = key.replace(b".", b"%2E") if key != b".do" else b"%2Edo"
+            return self._path + name.decode()
+        name = "".join([chr(b) if b in _plain else "%%%02X" % b for b in key])
+        if not name:
+            raise KVError("invalid", "a key is not empty")
+        return self._path + name if len(name) <= 255 else None
+
+    def _do(self, op, **members):
+        request = {"op": op}
+        for name, value in members.items():
+            if value is None:
+                continue
+            if name in ("key", "value", "prefix"):
+                request.update(_member(name, _bytes(value)))
+            else:
+                request[name] = value
+        file = os.open(self._path + ".do", os.O_RDWR)
+        try:
+            _send(file, _encode(request).encode() + b"\n")
+            answer = _decode(_receive(file).decode())
+        finally:
+            os.close(file)
+        if "error" in answer:
+            raise KVError(answer["error"], answer.get("message", answer["error"]), answer.get("version"))
+        return answer
+
+    def get(self, key, default=None):
+        """The value of a key, or default."""
+        path = self._file(key)
+        if path is None:
+            try:
+                return _value(self._do("get", key=key), "value")
+            except KVError as e:
+                if e.kind != "not_found":
+                    raise
+                return default
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return default
+        try:
+            return _receive(file)
+        finally:
+            os.close(file)
+
+    def item(self, key):
+        """The value of a key and its version. (None, 0) if there is none: what cas() takes for a key that is to be new."""
+        try:
+            answer = self._do("get", key=key)
+        except KVError as e:
+            if e.kind != "not_found":
+                raise
+            return None, 0
+        return _value(answer, "value"), answer["version"]
+
+    def put(self, key, value, ttl=None):
+        """Sets the value of a key, for ttl seconds if that is given."""
+        path = self._file(key)
+        if ttl is not None or path is None:
+            self._do("put", key=key, value=value, ttl=ttl)
+            return
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            _send(file, _bytes(value))
+        except BaseException:
+            try:
+                os.close(file)
+            except OSError:
+                pass  # it says the same again
+            raise
+        os.close(file)  # here it is stored
+
+    def create(self, key, value, ttl=None):
+        """Sets the value of a key that is not there yet. Whether it was so."""
+        try:
+            self.cas(key, 0, value, ttl)
+        except KVError as e:
+            if e.kind != "exists":
+                raise
+            return False
+        return True
+
+    def cas(self, key, version, value, ttl=None):
+        """Sets the value of a key that has this version, 0 for none, and returns its new version. Otherwise
+        it is a KVError of kind "conflict" or "exists"."""
+        return self._do("cas", key=key, version=version, value=value, ttl=ttl)["version"]
+
+    def incr(self, key, by=1, ttl=None):
+        """Adds to an integer, 0 if there is none yet, and returns the sum. ttl is for one that this makes."""
+        return int(self._do("incr", key=key, by=by, ttl=ttl)["value"])
+
+    def delete(self, key):
+        """Removes a key. Whether there was one."""
+        try:
+            self._do("delete", key=key)
+        except KVError as e:
+            if e.kind != "not_found":
+                raise
+            return False
+        return True
+
+    def keys(self, prefix=""):
+        """Goes through the keys that begin with prefix, in the order of their bytes."""
+        cursor = None
+        while True:
+            answer = self._do("list", prefix=prefix or None, cursor=cursor, limit=1000)
+            for entry in answer["keys"]:
+                yield _value(entry, "key").decode("utf-8", "surrogateescape")
+            cursor = answer.get("cursor")
+            if cursor is None:
+                return
+
+    def items(self, prefix=""):
+        """Goes through keys and values."""
+        for key in self.keys(prefix):
+            value = self.get(key)
+            if value is not None:  # it may have gone meanwhile
+                yield key, value
+
+    def __getitem__(self, key):
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key, value):
+        self.put(key, value)
+
+    def __delitem__(self, key):
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key):
+        path = self._file(key)
+        return os.path.exists(path) if path is not None else self.get(key) is not None
+
+    def __iter__(self):
+        return self.keys()
+
+
+def kv(namespace):
+    """The namespace of that name, at /kv/<name>, or the one at a path that begins with "/"."""
+    return KV(namespace if namespace.startswith("/") else "/kv/" + namespace)
+
+
+# HTTP requests to others, "allow http".
+
+
+class NetError(OSError):
+    """Why there is no answer. kind is one of the words in docs/capabilities.md, such as "refused" or "dns"."""
+
+    def __init__(self, kind, reason):
+        super().__init__("%s: %s" % (kind, reason) if reason else kind)
+        self.kind, self.reason = kind, reason
+
+
+class _NetTimeout(NetError, TimeoutError):
+    pass
+
+
+def _net_error(answer):
+    kind = answer["error"]
+    return (_NetTimeout if kind == "timeout" else NetError)(kind, answer.get("reason", ""))
+
+
+def _ask(members, timeout, body=None):
+    """Makes a request, and returns the open file that its answer is read from."""
+    try:
+        file = os.open("/net/http", os.O_RDWR)
+    except FileNotFoundError:
+        raise NetError("refused", "no origin is allowed") from None
+    try:
+        _send(file, _encode(members).encode() + b"\n")
+        if body:
+            _send(file, body)
+        if timeout is not None:
+            import select
+
+            if not select.select([file], [], [], timeout)[0]:
+                raise _NetTimeout("timeout", "there is no answer after %s seconds" % timeout)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+class Answer:
+    """An answer of another server. status: a number; headers: Headers; body: bytes."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def text(self):
+        """The body as text. Raises UnicodeDecodeError if it is not UTF-8."""
+        return self.body.decode()
+
+    def json(self):
+        """The body's JSON. Raises ValueError if it is none."""
+        return _decode(self.body.decode())
+
+
+_LINE = 1 << 20  # larger bodies are streamed: a line has a limit
+
+
+def fetch(url, method=None, headers=None, body=None, timeout=None):
+    """Makes a request and returns the Answer, whatever its status is.
+
+    body is text, bytes, or what JSON can hold; with one, the method is POST unless it is given.
+    timeout is how many seconds to wait for the answer; the server's configuration has one of its own.
+    Raises NetError if there is no answer, TimeoutError if it takes too long.
+    """
+    fields = dict(headers or {})
+    if body is not None and not isinstance(body, (str, bytes, bytearray, memoryview)):
+        body = _encode(body)
+        if not any(name.lower() == "content-type" for name in fields):
+            fields["Content-Type"] = _JSON
+    members = {"method": method or ("GET" if body is None else "POST"), "url": url, "headers": fields}
+    data = b"" if body is None else _bytes(body)
+    large = len(data) > _LINE
+    if large:
+        members["stream"] = True
+    elif data:
+        members.update(_member("body", data))
+    file = _ask(members, timeout, data if large else None)
+    try:
+        raw = _receive(file)
+    finally:
+        os.close(file)
+    if large:
+        line, _, rest = raw.partition(b"\n")
+        answer = _decode(line.decode())
+    else:
+        answer = _decode(raw.decode())
+    if "error" in answer:
+        raise _net_error(answer)
+    return Answer(answer["status"], Headers(answer["headers"]), rest if large else _value(answer, "body"))
+
+
+class _Socket:
+    """What http.client takes for a socket: it understands the request, has the host make it, and gives the answer back."""
+
+    def __init__(self, origin, timeout):
+        self._origin, self._sent, self._file = origin, [], None
+        self._timeout = timeout if isinstance(timeout, (int, float)) else None
+
+    def settimeout(self, timeout):
+        self._timeout = timeout
+
+    def setsockopt(self, *option):
+        pass
+
+    def sendall(self, data):
+        self._sent.append(bytes(data))
+
+    def request(self):
+        """Makes the request that has been sent."""
+        if not self._sent:
+            return
+        head, _, body = b"".join(self._sent).partition(b"\r\n\r\n")
+        self._sent = []
+        lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = lines[0].split(" ", 2)
+        fields = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            fields.setdefault(name, []).append(value.strip())
+        if any(name.lower() == "transfer-encoding" for name in fields):
+            body = _dechunk(body)
+        self.close()
+        url = target if "://" in target else self._origin + target
+        self._file = _ask({"method": method, "url": url, "headers": fields, "stream": True}, self._timeout, body)
+
+    def makefile(self, mode="rb", *_):
+        """Begins to read the answer."""
+        self.request()
+        file = io.open(self._file, "rb")
+        self._file = None
+        answer = _decode(file.readline().decode())
+        if "error" in answer:
+            file.close()
+            raise _net_error(answer)
+        head = ["HTTP/1.1 %d " % answer["status"]]
+        for name, values in answer["headers"].items():
+            if name.lower() not in ("transfer-encoding", "connection"):
+                head += ["%s: %s" % (name, value) for value in values]
+        text = "\r\n".join(head + ["Connection: close", "", ""])
+        return io.BufferedReader(_Input(text.encode("utf-8"), lambda n: file.read1(n), file.close))
+
+    def close(self):
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _dechunk(body):
+    pieces = []
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        size = int(size.partition(b";")[0], 16)
+        if not size:
+            return b"".join(pieces)
+        pieces.append(body[:size])
+        body = body[size + 2:]
+
+
+def _patch_http_client(module):
+    """Has http.client, and with it urllib.request, make requests by /net/http. What is sent is collected first."""
+
+    class HTTPConnection(module.HTTPConnection):
+        _scheme = "http"
+
+        def connect(self):
+            host = "[%s]" % self.host if ":" in self.host else self.host
+            self.sock = _Socket("%s://%s:%d" % (self._scheme, host, self.port), self.timeout)
+
+        def _send_request(self, *args):
+            super()._send_request(*args)
+            self.sock.request()
+
+    class HTTPSConnection(HTTPConnection):
+        _scheme, default_port = "https", 443
+
+        def __init__(self, host, port=None, *, context=None, check_hostname=None, **options):
+            super().__init__(host, port, **options)
+
+    for new in HTTPConnection, HTTPSConnection:
+        new.__qualname__, new.__module__ = new.__name__, module.__name__
+    module.HTTPConnection, module.HTTPSConnection = HTTPConnection, HTTPSConnection
+    module._create_https_context = lambda http_version: None  # TLS is the host's
 
 
 # Started as a program.
@@ -619,6 +1101,8 @@ def _main(args):
     sys.argv = args
     serve(_find(args[0]), warm=warm)
 
+
+sys.meta_path.insert(0, _Imports({"random": _patch_random, "http.client": _patch_http_client}))
 
 if __name__ == "__main__":
     _main(sys.argv[1:])
