@@ -747,7 +747,7 @@ function parseURL(input, base) {
 		relative = special(u.scheme) && base?.scheme === u.scheme && !/^[/\\]{2}/.test(rest)
 		if (!relative) {
 			if (special(u.scheme) && u.scheme !== "file:") {
-				rest = "//" + rest.replace(/^[/\\]+/, "")
+				rest = "//" + rest
 			} else if (u.scheme !== "file:" && rest[0] !== "/") {
 				u.path = escape(rest, sets.c0)
 				setQuery(u, query)
@@ -765,7 +765,7 @@ function parseURL(input, base) {
 		return { ...base, fragment: u.fragment }
 	}
 	if (slash.test(rest[0] || "") && slash.test(rest[1] || "")) {
-		rest = rest.slice(2)
+		rest = special(u.scheme) && u.scheme !== "file:" ? rest.replace(/^[/\\]+/, "") : rest.slice(2)
 		const end = rest.search(slash)
 		parseAuthority(u, end < 0 ? rest : rest.slice(0, end))
 		setPath(u, end < 0 ? "" : rest.slice(end))
@@ -1140,8 +1140,9 @@ class ReadableStream {
 				yield value
 			}
 		} finally {
-			if (!over && !preventCancel) await reader.cancel()
+			const cancelled = over || preventCancel || cancel(this)
 			reader.releaseLock()
+			await cancelled // QuickJS doesn't wait for it when a loop is left
 		}
 	}
 	[Symbol.asyncIterator](options) { return this.values(options) }
