@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 	"time"
@@ -35,12 +36,17 @@ const (
 	// quickStart is how much fuel a start-up may use to be run again for every
 	// call: about as much time as 50 µs. Then nothing has to be assumed about it.
 	quickStart = 1 << 16
-	// maxRewinds is how often a guest's stack can be taken back before it has
-	// to be made anew: every time it becomes 16 bytes larger, and its copy with it.
-	maxRewinds = 512
-	// maxStack is how large, in bytes, the stack of a guest may be that is
-	// copied for every call.
-	maxStack = 128 << 10
+	// leastRewinds and mostRewinds are how often a guest's stack can be taken back before it
+	// has to be made anew: every time it becomes 16 bytes larger, and its copy with it. The
+	// more the start-up takes that follows, the longer that is put up with.
+	leastRewinds = 512
+	mostRewinds  = 1 << 14
+	// leastStack and mostStack are how large, in bytes, the stack of a guest may be that is
+	// copied for every call. The more the start-up takes that would have to be run again
+	// instead, the more it may be: wazero keeps a stack as large as it has ever been, and
+	// an interpreter's is deepest while it starts.
+	leastStack = 128 << 10
+	mostStack  = 1 << 20
 	// maxIdleStack is how large the stack may be that is kept for another start:
 	// wazero begins with 10 KiB and never makes one smaller.
 	maxIdleStack = 24 << 10
@@ -51,12 +57,14 @@ const (
 // checkpoint is what a sandbox goes back to: the state in which its guest first
 // read. The memory keeps its own.
 type checkpoint struct {
-	globals  []uint64
-	process  bookmark
-	stack    experimental.Snapshot // can be restored once: every time the guest parks it leaves the next
-	rewinds  int
-	goRandom *uint32 // where Go's random state lies, which is made anew; nil: nothing to do
-	digest   digest
+	globals []uint64
+	process bookmark
+	stack   experimental.Snapshot // can be restored once: every time the guest parks it leaves the next
+	rewinds int
+	// maxRewinds is how often it can be restored.
+	maxRewinds int
+	goRandom   *uint32 // where Go's random state lies, which is made anew; nil: nothing to do
+	digest     digest
 }
 
 // renew makes the sandbox ready for the next call. It is false if the sandbox
@@ -96,7 +104,7 @@ func (s *Sandbox) goBack() bool {
 	if s.at == atRead {
 		return true // the call has ended while it waited for a processor
 	}
-	if s.kept != nil && s.at == atExit && s.kept.rewinds < maxRewinds {
+	if s.kept != nil && s.at == atExit && s.kept.rewinds < s.kept.maxRewinds {
 		return s.rewind()
 	}
 	var exit *ExitError
@@ -248,6 +256,8 @@ func (s *Sandbox) settle() {
 			process:  s.mark(),
 			stack:    experimental.GetSnapshotter(s.host).Snapshot(),
 			goRandom: goRandom,
+
+			maxRewinds: maxRewinds(s.used()),
 		}
 		s.kept.digest = s.digest()
 	}
@@ -269,7 +279,7 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 		return StartReset, fmt.Sprintf("its start-up takes next to nothing, %d instructions", used), nil
 	case !s.pristine():
 		return StartReset, "it has other files open when it first reads than when it started", nil
-	case !known || stack > maxStack:
+	case !known || stack > maxStack(used):
 		return StartReset, fmt.Sprintf("its stack has %d bytes when it first reads", stack), nil
 	case mode == SnapshotOn:
 		return StartSnapshot, "snapshot is on", nil
@@ -286,6 +296,16 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 		}
 	}
 	return StartReset, "its start-up depends on " + s.startup.impure(), nil
+}
+
+// maxStack is how large a stack may be that is copied for every call, rather than run a start-up of
+// that much fuel again. A byte is allowed for 64 instructions, which take longer than to copy it.
+func maxStack(used int64) int { return int(min(leastStack+used/64, mostStack)) }
+
+// maxRewinds is how often a stack may be taken back that a start-up of that much fuel has made. What
+// the copies grow by, all in all, is proportional to its square.
+func maxRewinds(used int64) int {
+	return int(min(max(math.Sqrt(float64(used))/8, leastRewinds), mostRewinds))
 }
 
 // getGlobals returns the values of all mutable globals.
