@@ -19,6 +19,8 @@ func TestCaddyfiles(t *testing.T) {
 		{"session", http.MethodPost, "/session", "", 200},
 		{"weather", http.MethodGet, "/weather", "", 400},
 		{"guestbook", http.MethodGet, "/guestbook", "", 503},
+		{"shortener-js", http.MethodPost, "/shorten", `{"url":"https://example.com/"}`, 201},
+		{"weather-js", http.MethodGet, "/weather", "", 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(examples, test.name, "Caddyfile"))
@@ -29,8 +31,19 @@ func TestCaddyfiles(t *testing.T) {
 			if !ok {
 				t.Fatal("it serves something else than http://localhost:8080")
 			}
-			wasm := module(t, test.name)
-			directives = strings.Replace(directives, " "+test.name+".wasm", " "+wasm, 1)
+			if strings.HasSuffix(test.name, "-js") {
+				wasm := interpreter(t, "GOJINN_TEST_QUICKJS")
+				if wasm == "" {
+					t.Skip("there is no interpreter")
+				}
+				dir, err := filepath.Abs(filepath.Join(examples, test.name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				directives = strings.NewReplacer(" quickjs.wasm", " "+wasm, " dir . ", " dir "+dir+" ").Replace(directives)
+			} else {
+				directives = strings.Replace(directives, " "+test.name+".wasm", " "+module(t, test.name), 1)
+			}
 			address := serveSite(t, "", strings.TrimSuffix(directives, "}\n"))
 			if status, body := ask(t, test.method, "http://"+address+test.path, test.body); status != test.status {
 				t.Errorf("got %d %s, want %d", status, body, test.status)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,18 +17,36 @@ import (
 	_ "github.com/gojinn/gojinn"
 )
 
-// shorteners are the folders of the shortener in all its languages.
+// shorteners are the folders of the shortener in compiled languages.
 var shorteners = []string{"shortener", "shortener-rust", "shortener-zig", "shortener-c"}
 
+// interpretedShorteners are those that an interpreter runs: where the variable says that it is.
+var interpretedShorteners = []struct{ folder, variable, args string }{
+	{"shortener-js", "GOJINN_TEST_QUICKJS", "quickjs /app/gojinn.js main.js"},
+}
+
 // serveShorteners serves each version to requests that name it in the field Version. They share their
-// links.
-func serveShorteners(t *testing.T) (address string) {
+// links. A version whose interpreter isn't there is left out.
+func serveShorteners(t *testing.T) (address string, versions []string) {
 	t.Helper()
 	directives := ""
-	for _, name := range shorteners {
-		directives += fmt.Sprintf("\t@%s header Version %[1]s\n\tgojinn @%[1]s %s {\n\t\ttimeout 1m\n\t\tallow kv links\n\t}\n", name, module(t, name))
+	serve := func(name, module, options string) {
+		directives += fmt.Sprintf("\t@%s header Version %[1]s\n\tgojinn @%[1]s %s {\n\t\ttimeout 1m\n\t\tallow kv links\n%s\t}\n", name, module, options)
+		versions = append(versions, name)
 	}
-	return serveSite(t, "\t\tstore default memory\n", directives)
+	for _, name := range shorteners {
+		serve(name, module(t, name), "")
+	}
+	for _, s := range interpretedShorteners {
+		if module := interpreter(t, s.variable); module != "" {
+			dir, err := filepath.Abs(filepath.Join(examples, s.folder))
+			if err != nil {
+				t.Fatal(err)
+			}
+			serve(s.folder, module, fmt.Sprintf("\t\targs %s\n\t\tallow dir %s /app\n", s.args, dir))
+		}
+	}
+	return serveSite(t, "\t\tstore default memory\n", directives), versions
 }
 
 // shortenerCall sends a request to one version and returns what it answers, the body decoded.
@@ -61,10 +80,10 @@ func shortenerCall(t *testing.T, address, version, method, path, body string) (*
 }
 
 func TestShortener(t *testing.T) {
-	address := serveShorteners(t)
+	address, versions := serveShorteners(t)
 	const url = "https://example.com/a?b=c&d=%20#e"
 	keys := map[string]bool{}
-	for i, version := range shorteners {
+	for i, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			call := func(method, path, body string) (*http.Response, map[string]any) {
 				return shortenerCall(t, address, version, method, path, body)
@@ -76,7 +95,7 @@ func TestShortener(t *testing.T) {
 			}
 			keys[key] = true
 
-			other := shorteners[(i+1)%len(shorteners)]
+			other := versions[(i+1)%len(versions)]
 			for n, by := range []string{version, other, version} {
 				found, _ := shortenerCall(t, address, by, "GET", "/s/"+key, "")
 				if found.StatusCode != 302 || found.Header.Get("Location") != url {
@@ -94,7 +113,7 @@ func TestShortener(t *testing.T) {
 }
 
 func TestShortenerRefuses(t *testing.T) {
-	address := serveShorteners(t)
+	address, versions := serveShorteners(t)
 	long := "http://" + strings.Repeat("a", 1993)
 	const (
 		notJSON = "the body must be a JSON object with a url"
@@ -139,7 +158,7 @@ func TestShortenerRefuses(t *testing.T) {
 		{"GET", "/", "", 404, noLink},
 		{"GET", "/shorten/", "", 404, noLink},
 	}
-	for _, version := range shorteners {
+	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			for _, test := range tests {
 				got, object := shortenerCall(t, address, version, test.method, test.path, test.body)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,12 +38,27 @@ func TestWeather(t *testing.T) {
 		}
 	}))
 	defer service.Close()
-	wasm := module(t, "weather")
-	api := "allow env WEATHER_API " + service.URL + "/v1/forecast\n"
-	address := serveSite(t, "", handle("", wasm, api+"allow http "+service.URL+" {\n methods GET\n timeout 2s\n private 127.0.0.1\n }")+
-		handle("/refused", wasm, api+"allow http "+service.URL)+
-		handle("/elsewhere", wasm, "allow env WEATHER_API http://127.0.0.2:9/\n allow http "+service.URL+" {\n private 127.0.0.0/8\n }")+
-		handle("/nothing", wasm, ""))
+	t.Run("Go", func(t *testing.T) { testWeather(t, service.URL, module(t, "weather"), "") })
+	t.Run("JavaScript", func(t *testing.T) {
+		wasm := interpreter(t, "GOJINN_TEST_QUICKJS")
+		if wasm == "" {
+			t.Skip("there is no interpreter")
+		}
+		dir, err := filepath.Abs(filepath.Join(examples, "weather-js"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		testWeather(t, service.URL, wasm, "args quickjs /app/gojinn.js main.js\n allow dir "+dir+" /app\n")
+	})
+}
+
+// testWeather asks a version of the function, served with these options, which asks a service.
+func testWeather(t *testing.T, service, wasm, options string) {
+	api := options + "allow env WEATHER_API " + service + "/v1/forecast\n"
+	address := serveSite(t, "", handle("", wasm, api+"allow http "+service+" {\n methods GET\n timeout 2s\n private 127.0.0.1\n }")+
+		handle("/refused", wasm, api+"allow http "+service)+
+		handle("/elsewhere", wasm, options+"allow env WEATHER_API http://127.0.0.2:9/\n allow http "+service+" {\n private 127.0.0.0/8\n }")+
+		handle("/nothing", wasm, options))
 	for _, test := range []struct {
 		name, path string
 		status     int
