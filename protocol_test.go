@@ -61,17 +61,23 @@ func certificate(t *testing.T) (pool *x509.CertPool, certFile, keyFile string) {
 	return pool, write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", private)
 }
 
-// TestProtocols asks the same over each version of HTTP.
-func TestProtocols(t *testing.T) {
+// protocol is a way to ask a server.
+type protocol struct {
+	name   string
+	client *http.Client
+}
+
+// serveProtocols runs Caddy with a site of these directives over TLS, until the test ends, and
+// returns clients of each version of HTTP.
+func serveProtocols(t *testing.T, site string) (*server, []protocol) {
+	t.Helper()
 	pool, cert, key := certificate(t)
 	s := &server{t: t, addr: freeAddr(t)}
 	_, s.port, _ = net.SplitHostPort(s.addr)
 	s.url = "https://localhost:" + s.port
 	logBuffer.reset()
-	config, err := adapt("{\nadmin off\npersist_config off\nauto_https disable_redirects\nlog {\noutput gojinn_test\nformat json\n}\n}\n" +
-		s.url + " {\nbind 127.0.0.1\ntls " + cert + " " + key + "\n" +
-		"gojinn /small " + moduleFile(t, "echo.wasm", echoes()) + " {\nmax_request 10\n}\n" +
-		"gojinn " + moduleFile(t, "echo.wasm", echoes()) + "\n}")
+	config, err := adapt("{\nadmin off\npersist_config off\nauto_https disable_redirects\ngrace_period 10s\nlog {\noutput gojinn_test\nformat json\nlevel DEBUG\n}\n}\n" +
+		s.url + " {\nbind 127.0.0.1\ntls " + cert + " " + key + "\n" + site + "\n}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,29 +92,36 @@ func TestProtocols(t *testing.T) {
 	})
 	settings := func() *tls.Config { return &tls.Config{RootCAs: pool} }
 	h3 := &http3.Transport{TLSClientConfig: settings()}
-	defer h3.Close()
 	h2 := &http.Transport{TLSClientConfig: settings(), ForceAttemptHTTP2: true}
-	defer h2.CloseIdleConnections()
 	h1 := &http.Transport{TLSClientConfig: settings()}
-	defer h1.CloseIdleConnections()
-	for _, test := range []struct {
-		proto     string
-		transport http.RoundTripper
-	}{
-		{"HTTP/1.1", h1}, {"HTTP/2.0", h2}, {"HTTP/3.0", h3},
-	} {
-		t.Run(test.proto, func(t *testing.T) {
-			client := &http.Client{Transport: test.transport, Timeout: 30 * time.Second}
+	t.Cleanup(func() {
+		h3.Close()
+		h2.CloseIdleConnections()
+		h1.CloseIdleConnections()
+	})
+	client := func(transport http.RoundTripper) *http.Client {
+		return &http.Client{Transport: transport, Timeout: time.Minute}
+	}
+	return s, []protocol{{"HTTP/1.1", client(h1)}, {"HTTP/2.0", client(h2)}, {"HTTP/3.0", client(h3)}}
+}
+
+// TestProtocols asks the same over each version of HTTP.
+func TestProtocols(t *testing.T) {
+	s, protocols := serveProtocols(t, lines(
+		"gojinn /small "+moduleFile(t, "echo.wasm", echoes())+" {\nmax_request 10\n}",
+		"gojinn "+moduleFile(t, "echo.wasm", echoes())))
+	for _, test := range protocols {
+		t.Run(test.name, func(t *testing.T) {
 			ask := func(method, path, body string) reply {
 				r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 				if err != nil {
 					t.Fatal(err)
 				}
-				return s.send(client, r)
+				return s.send(test.client, r)
 			}
 			got := ask("POST", "/x?y=z", "hello")
 			r := echoed(t, got.body)
-			if r.Proto != test.proto || r.Scheme != "https" || r.Host != "localhost:"+s.port || r.URI != "/x?y=z" || *r.Body != "hello" {
+			if r.Proto != test.name || r.Scheme != "https" || r.Host != "localhost:"+s.port || r.URI != "/x?y=z" || *r.Body != "hello" {
 				t.Errorf("got %+v", r)
 			}
 			if got := ask("HEAD", "/", ""); got.status != 200 || got.body != "" || got.header.Get("X-Guest") != "echo" {

@@ -51,58 +51,77 @@ func (c *call) stream(ctx context.Context, w http.ResponseWriter, r *http.Reques
 
 // relay runs the function on head and the request's body, and hands on what it answers.
 func (c *call) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, head []byte, f framing) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	peer := newPeer(w, r)
+	defer peer.done()
+	client := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(client))
 	defer cancel(nil)
+	defer context.AfterFunc(client, func() {
+		if !peer.stopped.Load() { // or net/http has taken that for the client's leaving
+			cancel(context.Cause(client))
+		}
+	})()
 	progress := &progress{idle: c.function.idleTimeout, over: func() {
 		cancel(fmt.Errorf("%w: no byte in or out for %s", engine.ErrTimeout, c.function.idleTimeout))
 	}}
-	out := &responseStream{w: w, control: http.NewResponseController(w), method: r.Method, framing: f, head: c.newBuffer(), progress: progress}
-	defer out.head.free()
-	defer progress.stop()
-
-	in, ended, err := c.requestStream(w, r, head, out.control, progress, cancel)
+	body, err := c.requestStream(w, r, head, peer, progress, cancel)
 	if err != nil {
 		return err
 	}
-	err = c.run(ctx, in, out)
-	ended()
+	out := &responseStream{w: w, peer: peer, method: r.Method, framing: f, head: c.newBuffer(), progress: progress, request: body}
+	defer out.head.free()
+	defer progress.stop()
+
+	err = c.run(ctx, body.reader(head), out)
+	body.end()
 	if err == nil {
 		err = out.finish()
 	}
-	c.begun = out.begun
+	if c.begun = out.begun; !c.begun {
+		body.leave(w)
+	}
 	return err
 }
 
-// requestStream is what the function reads: head, then the request's body. ended is to be called
-// when it reads no more.
-func (c *call) requestStream(w http.ResponseWriter, r *http.Request, head []byte, control *http.ResponseController, p *progress, cancel context.CancelCauseFunc) (in io.Reader, ended func(), err error) {
-	if r.Body == nil || r.ContentLength == 0 {
-		return bytes.NewReader(head), func() {}, nil
+// requestStream returns what there is of r besides its head, nil if that is nothing.
+func (c *call) requestStream(w http.ResponseWriter, r *http.Request, head []byte, peer *peer, p *progress, cancel context.CancelCauseFunc) (*requestStream, error) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, nil
 	}
 	if err := c.limitBody(w, r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	// Or HTTP/1.1 would have the function read everything before it answers. Where there is no
-	// such thing there is no need for it.
-	_ = control.EnableFullDuplex()
-	s := &requestStream{head: head, body: r.Body, control: control, progress: p, failed: func(err error) { cancel(bodyError(r, err)) }}
-	return s, s.end, nil
+	return &requestStream{
+		head: head, body: r.Body, peer: peer, progress: p, http1: r.ProtoMajor == 1,
+		failed: func(err error) { cancel(bodyError(r, err)) },
+	}, nil
 }
 
-// requestStream is a request's head and body. Read is called by a goroutine that may outlive the call.
+// requestStream is a request's head and body. Read is called by a goroutine that may outlive the
+// call. A nil one is that of a request without a body.
 type requestStream struct {
 	head     []byte
 	body     io.Reader
-	control  *http.ResponseController
+	peer     *peer
 	progress *progress
+	http1    bool
 	failed   func(error)
 
 	mu      sync.Mutex
-	over    bool
+	over    bool          // the call is
+	whole   bool          // the body has been read to its end
 	reading chan struct{} // closed when the Read under way has returned; nil: there is none
 }
 
 var errOver = errors.New("the call is over")
+
+// reader is what the function reads.
+func (s *requestStream) reader(head []byte) io.Reader {
+	if s == nil {
+		return bytes.NewReader(head)
+	}
+	return s
+}
 
 // Read implements [io.Reader].
 func (s *requestStream) Read(p []byte) (int, error) {
@@ -116,7 +135,7 @@ func (s *requestStream) Read(p []byte) (int, error) {
 		return 0, errOver
 	}
 	n, err := s.body.Read(p)
-	over := s.done(done)
+	over := s.done(done, err == io.EOF)
 	if n > 0 {
 		s.progress.made()
 	}
@@ -136,33 +155,61 @@ func (s *requestStream) begin(done chan struct{}) bool {
 	return true
 }
 
-func (s *requestStream) done(done chan struct{}) (over bool) {
+func (s *requestStream) done(done chan struct{}, whole bool) (over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reading = nil
 	close(done)
+	s.whole = s.whole || whole && !s.over // or the connection has been interrupted
 	return s.over
 }
 
 // end makes a Read that waits for the client return: the server must not be left with a request that somebody
 // still reads.
 func (s *requestStream) end() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	s.over = true
 	reading := s.reading
 	s.mu.Unlock()
-	if reading != nil && s.control.SetReadDeadline(time.Unix(1, 0)) == nil {
+	if reading != nil && s.peer.stopReading() == nil {
 		<-reading
+	}
+	if s.remains() {
+		s.peer.linger()
+	}
+}
+
+// remains tells whether the connection may still hold a part of the request. That of HTTP/1 can't
+// have another request then: net/http reads on to find that, but takes whatever comes for a request
+// if it is interrupted, and a Read that was interrupted has ended the connection's context.
+func (s *requestStream) remains() bool {
+	if s == nil || !s.http1 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.whole
+}
+
+// leave has the connection closed after the response, whose fields are yet to be sent, if it may still hold
+// a part of the request. Nor does net/http wait for that part before it answers, then.
+func (s *requestStream) leave(w http.ResponseWriter) {
+	if s.remains() {
+		w.Header().Set("Connection", "close")
 	}
 }
 
 // responseStream hands on what a function writes. It implements [engine.Stream].
 type responseStream struct {
 	w        http.ResponseWriter
-	control  *http.ResponseController
+	peer     *peer
 	method   string
 	framing  framing
 	progress *progress
+	request  *requestStream // that it answers
 
 	life    context.Context // of the call
 	head    *buffer         // what there is of it until it is whole
@@ -208,23 +255,35 @@ func (s *responseStream) Write(p []byte) (int, error) {
 
 // begin takes what of p belongs to the head, and returns the rest.
 func (s *responseStream) begin(p []byte) (rest []byte, err error) {
-	if len(s.head.bytes) == 0 {
-		if n := s.framing.end(p, 0); n > 0 {
-			return p[n:], s.send(p[:n])
-		}
+	head, rest := p, []byte(nil)
+	if n := s.framing.end(p, 0); n > 0 && len(s.head.bytes) == 0 {
+		head, rest = p[:n], p[n:]
+	} else if head, rest, err = s.collect(p); head == nil {
+		return nil, err
 	}
+	if err := s.send(head); err != nil {
+		return nil, err
+	}
+	if !s.hasBody {
+		return nil, s.Flush() // whatever the function still has to do
+	}
+	return rest, nil
+}
+
+// collect adds p to the head, and returns that when it is whole.
+func (s *responseStream) collect(p []byte) (head, rest []byte, err error) {
 	from := len(s.head.bytes)
 	if _, err := s.head.Write(p[:min(len(p), maxHead+1-from)]); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n := s.framing.end(s.head.bytes, from)
 	switch {
 	case n > 0:
-		return p[n-from:], s.send(s.head.bytes[:n])
+		return s.head.bytes[:n], p[n-from:], nil
 	case len(s.head.bytes) > maxHead:
-		return nil, contract.TooLong(s.head.bytes, maxHead)
+		return nil, nil, contract.TooLong(s.head.bytes, maxHead)
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // send sends the status and the fields.
@@ -233,15 +292,13 @@ func (s *responseStream) send(head []byte) error {
 	if err != nil {
 		return err
 	}
+	s.request.leave(s.w)
 	s.begun, s.dirty = true, true
 	s.hasBody = response.WriteHead(s.w, s.method)
 	contentType, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
 	s.each = strings.EqualFold(strings.TrimSpace(contentType), "text/event-stream")
 	s.flushed = time.Now()
 	s.progress.made()
-	if !s.hasBody {
-		return s.Flush() // whatever the function still has to do
-	}
 	return nil
 }
 
@@ -260,7 +317,7 @@ func (s *responseStream) Flush() error {
 		return nil
 	}
 	s.dirty, s.flushed = false, time.Now()
-	err := s.unlessOver(s.control.Flush)
+	err := s.unlessOver(s.peer.Flush)
 	if err == nil || errors.Is(err, http.ErrNotSupported) {
 		return nil
 	}
@@ -269,14 +326,19 @@ func (s *responseStream) Flush() error {
 
 // unlessOver runs f, which writes to the client, and makes it return when the call ends.
 func (s *responseStream) unlessOver(f func() error) error {
-	interrupted := make(chan struct{})
+	returned, stopped := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(s.life, func() {
-		_ = s.control.SetWriteDeadline(time.Unix(1, 0)) // where that can't be done nothing can
-		close(interrupted)
+		defer close(stopped)
+		s.peer.stopWriting(returned)
 	})
 	err := f()
-	if !stop() {
-		<-interrupted // the connection may be another request's soon
+	if stop() {
+		return err
+	}
+	close(returned)
+	<-stopped // the connection may be another request's soon
+	if err == nil {
+		err = context.Cause(s.life) // nothing more can be written
 	}
 	return err
 }
