@@ -50,6 +50,9 @@ const (
 	// maxIdleStack is how large the stack may be that is kept for another start:
 	// wazero begins with 10 KiB and never makes one smaller.
 	maxIdleStack = 24 << 10
+	// maxStartup is how long a start-up ahead of its call may take where calls have no
+	// timeout: there is no caller whose leaving would end it. Interpreters take a quarter of a second.
+	maxStartup = 10 * time.Second
 	// maxCalls is how many calls a sandbox serves.
 	maxCalls = 1 << 17
 )
@@ -214,7 +217,12 @@ func (s *Sandbox) reset() bool {
 // startAhead runs the program up to its first read. If it doesn't get there
 // the function learns why.
 func (s *Sandbox) startAhead() bool {
-	s.begin(s.function.pool.closing, time.Now())
+	now := time.Now()
+	s.begin(s.function.pool.closing, now)
+	if s.deadline.IsZero() {
+		s.deadline = now.Add(maxStartup)
+		s.life.deadline = s.deadline
+	}
 	s.boot(s, true)
 	s.guest.resume()
 	s.aborted = nil
