@@ -41,14 +41,15 @@ module Gojinn
       handler ||= block
       raise ArgumentError, "Gojinn.serve needs a handler or a block" unless handler.respond_to?(:call)
 
-      answer { |request| Response.of(handler.call(request)).to_a }
+      answer(->(request) { Response.of(handler.call(request)).to_a })
     end
 
     # The same with a Rack application, of Rack 3 or 2.
     def run(app)
       raise ArgumentError, "Gojinn.run needs a Rack application" unless app.respond_to?(:call)
 
-      answer(&Gateway.new(app))
+      gateway = Gateway.new(app)
+      answer(->(request) { gateway.call(request) })
     end
 
     # Has the program answer GET requests for these URIs before it waits for the real one, and
@@ -56,18 +57,6 @@ module Gojinn
     # and that need no capability but files: start-up can't do more ahead of a request.
     def warm(*uris)
       @warm = (@warm || []) + uris
-    end
-
-    # The Rack application of a file like config.ru: by the gem rack if it can be loaded, else by a
-    # Builder that knows run, use and map.
-    def rackup(path)
-      require "rack"
-      app = ::Rack::Builder.parse_file(path)
-      app.is_a?(Array) ? app.first : app # Rack 2
-    rescue LoadError => e
-      raise unless e.path == "rack"
-
-      Builder.parse_file(path)
     end
 
     # Sends a line to one of the server's files and yields the file, from which the answer is read.
@@ -101,18 +90,20 @@ module Gojinn
 
     private
 
-    def answer(&source)
+    # source is a lambda. Interpreters in WebAssembly have little room for calls from C into Ruby, which
+    # block methods and Method#call are and this isn't: see README.md.
+    def answer(source)
       ready(source)
-      head = INPUT.gets
-      # From here on there is a request. Numbers that must not repeat are drawn from a new seed.
+      head = INPUT.gets or abort "gojinn: there is no request"
+      # From here on numbers must not repeat.
       Random.srand
-      request = Request.new(head ? JSON.parse(head) : {}, INPUT)
+      request = Request.new(JSON.parse(head.force_encoding(Encoding::UTF_8)), INPUT)
       send_answer(request, *source.call(request))
       finish
     rescue Errno::EPIPE
       exit!(1) # nobody reads the answer
     rescue SystemExit => e
-      warn "gojinn: the program has called exit, so there is no answer", *e.backtrace&.first
+      warn "gojinn: the program has called exit, so there is no answer", *e.backtrace&.first if e.success?
       exit!(e.success? ? 1 : e.status)
     rescue Exception => e # rubocop:disable Lint/RescueException
       $stderr.write(e.full_message(highlight: false, order: :top))
@@ -128,7 +119,9 @@ module Gojinn
         Gateway.new(->(_) { [200, { "content-type" => "text/plain" }, ["ok"]] }).call(request)
         send_answer(request, *Response.of({ "ok" => request["Accept"] }).to_a, sink)
       end
-      (@warm || []).each { |uri| send_answer(Request.get(uri), *source.call(Request.get(uri)), sink) }
+      while (uri = @warm&.shift)
+        send_answer(request = Request.get(uri), *source.call(request), sink)
+      end
       Random.srand
       room
       File.write("/dev/snapshot", "safe")
@@ -386,8 +379,6 @@ module Gojinn
       @app = app
     end
 
-    def to_proc = method(:call).to_proc
-
     def call(request)
       env = environment(request)
       status, headers, body = @app.call(env)
@@ -477,9 +468,10 @@ module Gojinn
   end
   private_constant :Finishing
 
-  # Builder reads config.ru where there is no gem rack.
+  # Builder reads files like config.ru. Rack's own does the same in calls that are nested deeper.
   class Builder
-    def self.parse_file(path)
+    # The application of a file.
+    def self.load(path)
       builder = new
       builder.instance_eval(File.read(path), path)
       builder.to_app
@@ -506,11 +498,20 @@ module Gojinn
       @maps[prefix.chomp("/")] = self.class.new(&block).to_app
     end
 
+    # Has a block called with the application before there is a request.
+    def warmup(&block)
+      @warmup = block
+    end
+
+    def freeze_app = nil
+
     def to_app
       app = @maps.empty? ? @app : mapped
       raise Error, "the Rack file runs no application" unless app
 
-      @uses.reverse.inject(app) { |inner, use| use.call(inner) }
+      app = @uses.reverse.inject(app) { |inner, use| use.call(inner) }
+      @warmup&.call(app)
+      app
     end
 
     private
@@ -846,7 +847,7 @@ module Gojinn
       file, name = target.match(/\A(.+?)(?::([A-Za-z_]\w*[!?]?))?\z/m)&.captures
       file = File.expand_path(file, __dir__)
       $LOAD_PATH.unshift(File.dirname(file), *Dir[File.join(File.dirname(file), "lib")])
-      return Gojinn.run(Gojinn.rackup(file)) if file.end_with?(".ru")
+      return Gojinn.run(Builder.load(file)) if file.end_with?(".ru")
 
       file += ".rb" unless file.end_with?(".rb")
       require file
@@ -855,13 +856,13 @@ module Gojinn
 
     def self.serve(file, name)
       main = TOPLEVEL_BINDING.receiver
-      if name.nil? || name.match?(/\A[a-z_]/)
-        return Gojinn.serve(main.method(name || :handler)) if main.respond_to?(name || :handler, true)
+      name ||= main.respond_to?(:handler, true) ? "handler" : "App"
+      if name.match?(/\A[A-Z]/)
+        return Gojinn.run(Object.const_get(name)) if Object.const_defined?(name)
+      elsif main.respond_to?(name, true)
+        return Gojinn.serve(->(request) { main.__send__(name, request) })
       end
-      if name.nil? || name.match?(/\A[A-Z]/)
-        return Gojinn.run(Object.const_get(name || :App)) if Object.const_defined?(name || :App)
-      end
-      abort "gojinn: #{file} has no #{name || "method handler(request) and no Rack application App"}"
+      abort "gojinn: #{file} has no #{name == "App" ? "method handler(request) and no Rack application App" : name}"
     end
   end
   private_constant :Main
