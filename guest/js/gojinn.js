@@ -996,8 +996,9 @@ function fieldName(v) {
 	return v.toLowerCase()
 }
 function fieldValue(v) {
-	v = String(v).replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "")
-	if (/[\0\n\r]|[^\0-\xff]/.test(v)) throw new TypeError("the value of a header has characters that it can't have")
+	v = String(v)
+	if (/^[\t\n\r ]|[\t\n\r ]$/.test(v)) v = v.replace(/^[\t\n\r ]+|[\t\n\r ]+$/g, "")
+	if (/[\0\n\r\u0100-\uffff]/.test(v)) throw new TypeError("the value of a header has characters that it can't have")
 	return v
 }
 class Headers {
@@ -1025,8 +1026,8 @@ class Headers {
 	delete(name) { fields(this).delete(fieldName(name)) }
 	has(name) { return fields(this).has(fieldName(name)) }
 	get(name) {
-		const list = fields(this).get(fieldName(name))
-		return list ? list.join(", ") : null
+		const list = fields(this).get(name) ?? fields(this).get(fieldName(name)) // a name that is there needs no look
+		return list ? list.length === 1 ? list[0] : list.join(", ") : null
 	}
 	getSetCookie() { return [...fields(this).get("set-cookie") || []] }
 	*entries() {
@@ -1355,13 +1356,10 @@ class Body {
 		return s.stream ??= s.source instanceof ReadableStream ? s.source : ReadableStream.from(s.source.length ? [typeof s.source === "string" ? encode(s.source) : s.source.slice()] : [])
 	}
 	get bodyUsed() { return this[S].used || (streamOf(this)?.[S].disturbed ?? false) }
-	async text() {
-		const source = await consume(this)
-		return typeof source === "string" ? withoutBOM(wellFormed(source)) : withoutBOM(decode(source))
-	}
-	async json() { return JSON.parse(await this.text()) }
+	async text() { return textOf(held(this) ?? await consume(this)) }
+	async json() { return JSON.parse(textOf(held(this) ?? await consume(this))) }
 	async bytes() {
-		const source = await consume(this)
+		const source = held(this) ?? await consume(this)
 		return typeof source === "string" ? encode(source) : source.slice()
 	}
 	async arrayBuffer() { return bufferOf(await this.bytes()) }
@@ -1377,6 +1375,15 @@ class Body {
 		if (!quoted && !plain) throw new TypeError(`${JSON.stringify(type)} is no form`)
 		return readMultipart(bytes, quoted ?? plain)
 	}
+}
+const textOf = source => withoutBOM(typeof source === "string" ? wellFormed(source) : decode(source))
+// held takes a body that is no stream; undefined: it is one, or was read already.
+function held(body) {
+	const s = body[S]
+	if (s.used || s.stream || s.source instanceof ReadableStream) return undefined
+	if (s.source === null) return ""
+	s.used = true
+	return s.source
 }
 const streamOf = body => body[S].stream ?? (body[S].source instanceof ReadableStream ? body[S].source : null)
 // consume returns all of a body, a string or bytes.
@@ -1547,8 +1554,12 @@ function redirected(request, status, location) {
 	if (to.origin !== from.origin) for (const name of ["authorization", "cookie"]) headers.delete(name)
 	return next
 }
-// exchange sends a request at once and reads the answer when nothing else can go on, so that
-// several requests are under way at a time.
+// asked has how many requests are to be sent at the next turn.
+let asked = null
+
+// exchange sends a request when nothing else can go on, and reads the answer. Those that are to
+// be sent at the same turn are all sent before one's answer is read. One that is streamed is
+// made only when it is read, if it has no body: so those that have company are not.
 async function exchange(request) {
 	const s = request[S]
 	s.signal?.throwIfAborted()
@@ -1564,7 +1575,13 @@ async function exchange(request) {
 		if (bytes.length > wholeBody) head.stream = true
 		else if (text !== undefined) head.body = text
 		else head.body_base64 = toBase64(bytes)
-	} else head.stream = true
+	}
+	const company = asked ??= { requests: 0 }
+	company.requests++
+	await later()
+	asked = null
+	s.signal?.throwIfAborted()
+	if (!stream && !bytes && company.requests === 1) head.stream = true
 	const fd = os.open("/net/http", os.O_RDWR)
 	if (fd < 0) throw -fd === std.Error.ENOENT ? refused("refused", "the function has no “allow http”") : new TypeError("opening /net/http: " + std.strerror(-fd))
 	let kept = false
@@ -1572,7 +1589,7 @@ async function exchange(request) {
 		writeAll(fd, encode(JSON.stringify(head) + "\n"))
 		if (stream) for await (const chunk of stream) writeAll(fd, chunkBytes(chunk))
 		else if (bytes && head.stream) writeAll(fd, bytes)
-		await later()
+		if (company.requests > 1) await later()
 		s.signal?.throwIfAborted()
 		const [answer, first, ended] = readLine(fd)
 		if (answer.error) throw refused(answer.error, answer.reason)
