@@ -203,6 +203,16 @@ polyfill(Promise, {
 	},
 })
 
+// There are no locales. QuickJS's own say -1 for 11 o'clock.
+define(Date.prototype, {
+	toLocaleDateString() { return isNaN(this) ? "Invalid Date" : `${this.getMonth() + 1}/${this.getDate()}/${this.getFullYear()}` },
+	toLocaleTimeString() {
+		const two = n => String(n).padStart(2, "0"), h = this.getHours()
+		return isNaN(this) ? "Invalid Date" : `${h % 12 || 12}:${two(this.getMinutes())}:${two(this.getSeconds())} ${h < 12 ? "AM" : "PM"}`
+	},
+	toLocaleString() { return isNaN(this) ? "Invalid Date" : `${this.toLocaleDateString()}, ${this.toLocaleTimeString()}` },
+})
+
 function structuredClone(value) {
 	const seen = new Map()
 	const clone = v => {
@@ -1757,7 +1767,7 @@ function requestOf([text, rest]) {
 }
 // answerHead is the response object without its end.
 function answerHead(response) {
-	const headers = {}
+	const headers = Object.create(null) // in which __proto__ is a name like others
 	for (const [name, list] of fields(response[S].headers)) headers[name] = list.length === 1 ? list[0] : name === "set-cookie" ? list : list.join(", ")
 	return '{"status":' + response[S].status + ',"headers":' + JSON.stringify(headers)
 }

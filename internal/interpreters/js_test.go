@@ -84,6 +84,8 @@ func TestJSHandlers(t *testing.T) {
 			object{"method": "POST", "headers": object{"Content-Type": []string{"application/x-www-form-urlencoded"}}, "body": "a=1+2&b=3&b=%C3%A9"}, 200, "application/json", `["1 2",["3","é"]]`},
 		{"headers", `export default request => new Response(request.headers.get("x-two") + request.headers.get("ACCEPT"))`,
 			object{"headers": object{"Accept": []string{"*/*"}, "X-Two": []string{"a", "b"}}}, 200, text, "a, b*/*"},
+		{"headers there and back", `export default request => new Response(null, { headers: { ...Object.fromEntries(request.headers), ["__proto__"]: "c" } })`,
+			object{"headers": object{"__Proto__": []string{"a"}, "Content-Type": []string{"b"}}}, 200, "b", ""},
 		{"the contract's members", `export default request => Response.json(request.gojinn)`,
 			object{"params": object{"id": "7"}, "body": "x", "method": "POST", "headers": object{"A": []string{"b"}}}, 200, "application/json",
 			`{"host":"example.com","id":"7b6ff5d4-6a3c-4c2c-9a51-8a7ad6b0d1f3","original_uri":"/","params":{"id":"7"},"path":"/","proto":"HTTP/1.1","query":{},"remote_addr":"203.0.113.9","scheme":"http","uri":"/"}`},
@@ -284,9 +286,10 @@ func TestJSUnique(t *testing.T) {
 	if kind, why := f.settled(t); kind != "snapshot" {
 		t.Errorf("the function starts by %s (%s), want snapshot", kind, why)
 	}
-	if len(early) > 8 {
-		t.Errorf("%d start-ups, want few", len(early))
+	if len(early) > calls/2 {
+		t.Errorf("%d start-ups for %d calls, want few: the others are restored", len(early), calls)
 	}
+	t.Logf("%d start-ups", len(early))
 }
 
 // Under contract stream bodies go both ways as they come.

@@ -279,6 +279,8 @@ async function* cases() {
 
 	yield ["newer methods", [[1, 2, 3].at(-1), "abc".at(-1), bytes(1, 2).at(-1), Object.hasOwn({ a: 1 }, "a"), [1, 2, 3].findLast(n => n < 3), [3, 1].toSorted(), [1, 2].toReversed(), [1, 2].with(0, 3), [1, 2, 3].toSpliced(1, 1), "\ud800".isWellFormed(), "\ud800".toWellFormed()],
 		[3, "c", 2, true, 2, [1, 3], [2, 1], [3, 2], [1, 3], false, "\ufffd"]]
+	yield ["dates for people", [0, 11, 12, 23].map(h => new Date(2026, 10, 3, h, 4, 5).toLocaleString("en-US").replace(/\u202f/g, " ")),
+		["11/3/2026, 12:04:05 AM", "11/3/2026, 11:04:05 AM", "11/3/2026, 12:04:05 PM", "11/3/2026, 11:04:05 PM"]]
 	const { promise, resolve } = Promise.withResolvers()
 	resolve(7)
 	yield ["Promise.withResolvers", await promise, 7]
