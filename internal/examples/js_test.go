@@ -105,7 +105,9 @@ func TestFetchJS(t *testing.T) {
 		w.Header().Set("Location", "/echo?from="+r.PathValue("status"))
 		w.WriteHeader(status)
 	})
-	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+"/echo", http.StatusTemporaryRedirect) })
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+"/echo", http.StatusTemporaryRedirect)
+	})
 	mux.HandleFunc("/round", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/round", http.StatusFound) })
 	service := httptest.NewServer(mux)
 	defer service.Close()
