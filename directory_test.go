@@ -65,7 +65,7 @@ func entriesOf(t *testing.T, message string) (found []map[string]any) {
 func refusals(t *testing.T, function string) (errors []string) {
 	t.Helper()
 	for _, entry := range logBuffer.entries(t) {
-		if message := fmt.Sprint(entry["msg"]); strings.HasPrefix(message, "module refused") && entry["function"] == function {
+		if message := fmt.Sprint(entry["msg"]); strings.Contains(message, "refused") && entry["function"] == function {
 			errors = append(errors, fmt.Sprint(entry["error"]))
 		}
 	}

@@ -45,12 +45,15 @@ type function struct {
 	closed  bool
 	retry   *time.Timer // nil: the file is only looked at when it changes
 	delay   time.Duration
+
+	sources sources
 }
 
-// failure is why the module file as it is doesn't serve, and since when.
+// failure is why the module file as it is, or files that its start-up reads, doesn't serve, and since when.
 type failure struct {
 	err   error
 	since time.Time
+	reads bool // it is not the file, but others that its start-up reads
 }
 
 // refusal is what is wrong with a module.
@@ -98,7 +101,9 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 	}
 	options := f.options
 	options.Args = f.argv()
-	options.Settled = f.logStart
+	options.Settled, options.Unrecorded = f.logStart, f.logUnrecorded
+	v := &version{digest: digest, series: f.series, path: f.path, among: f.versions}
+	options.Recorded = func() { f.recorded(v) }
 	if f.denied != nil {
 		options.Grants.Watch(f.denied.Add)
 	}
@@ -106,7 +111,7 @@ func (f *function) newVersion(digest engine.Digest) (*version, error) {
 	if err != nil {
 		return nil, errors.Join(err, program.Close())
 	}
-	v := &version{Function: made, program: program, digest: digest, series: f.series, path: f.path, among: f.versions}
+	v.Function, v.program = made, program
 	v.uses.Store(1)
 	if !v.among.add(v) {
 		return nil, errors.Join(errClosed, made.Close(), program.Close())
@@ -238,8 +243,9 @@ func (f *function) load(ctx context.Context) error {
 	return v.Check()
 }
 
-// start makes the sandboxes that are to be kept warm.
+// start makes the sandboxes that are to be kept warm, and follows what start-ups read.
 func (f *function) start() {
+	f.follow()
 	if v := f.current.Load(); v != nil {
 		v.Start()
 	}
@@ -261,6 +267,9 @@ func (f *function) refresh(ctx context.Context) (changed bool, err error) {
 	defer cancel()
 	defer context.AfterFunc(f.life, cancel)()
 	changed, again, err := f.look(ctx)
+	if failed := f.failure.Load(); !changed && !again && (failed == nil || failed.reads) {
+		changed, again, err = f.lookAtReads(ctx)
+	}
 	f.plan(again)
 	return changed, err
 }
@@ -280,7 +289,8 @@ func (f *function) look(ctx context.Context) (changed, again bool, err error) {
 		}
 		if v := f.current.Load(); v != nil && v.digest == digest {
 			f.seen = state
-			if f.failure.Swap(nil) != nil {
+			if failed := f.failure.Load(); failed != nil && !failed.reads {
+				f.failure.Store(nil)
 				f.logger.Info("module is the one that serves again", zap.String("function", f.name))
 			}
 			return false, false, nil
@@ -294,13 +304,15 @@ func (f *function) look(ctx context.Context) (changed, again bool, err error) {
 		switch {
 		case err == nil:
 			f.seen = state
+			f.try(nil)
 			f.replace(v)
+			go f.watchReads()
 			return true, false, nil
 		case ctx.Err() != nil, errors.Is(err, engine.ErrChanged) && tries == 3:
 			return false, true, err
 		case errors.Is(err, engine.ErrChanged):
 			continue
-		case passing(err):
+		case passing(err), as[*startError](err): // the files that it reads may be put right
 			f.seen = moduleState{}
 			f.refuse(err, false)
 			return false, true, err
@@ -354,6 +366,9 @@ func (f *function) prepare(ctx context.Context, digest engine.Digest) (*version,
 	if err == nil {
 		err = v.Check()
 	}
+	if before := f.current.Load(); err == nil && before != nil && before.Reads().Answers > 0 {
+		err = f.begins(ctx, v) // it may be the one that suits files which have changed
+	}
 	if err == nil && f.check != "" {
 		err = f.tryOut(ctx, v)
 	}
@@ -383,7 +398,7 @@ func (f *function) refuse(err error, news bool) {
 	if !news && known != nil && known.err.Error() == err.Error() {
 		return
 	}
-	f.failure.Store(&failure{err, time.Now()})
+	f.failure.Store(&failure{err: err, since: time.Now()})
 	live.changed(f.series, "refused")
 	message := "module refused"
 	if f.current.Load() != nil {
@@ -492,6 +507,7 @@ func (f *function) close() {
 	}
 	f.closed = true
 	f.plan(false)
+	f.try(nil)
 	if v := f.current.Swap(nil); v != nil {
 		v.leave()
 	}

@@ -2,7 +2,7 @@
 // reads a file, "head /x" three bytes of it, "ls /x" a directory, "stat /x" tells size and time, "link /x" where a symbolic link leads. It does
 // all, declares itself safe and reads standard input; then it prints what it had seen, and
 // behind "now:", if that was its input, what it sees by then. A file that says "broken" ends it with 1 before it
-// reads, and an input of "flood" makes it write more than it may.
+// reads, and an input with "flood" makes it write more than it may. With "json" as an argument it prints a response.
 package main
 
 import (
@@ -61,10 +61,15 @@ func look(at string) string {
 	panic(at)
 }
 
+// json: the answer is a response object.
+var json bool
+
 func all() string {
 	var seen []string
 	for _, at := range os.Args[1:] {
-		seen = append(seen, look(at))
+		if json = json || at == "json"; at != "json" {
+			seen = append(seen, look(at))
+		}
 	}
 	return strings.Join(seen, " ")
 }
@@ -78,11 +83,14 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	switch string(in) {
-	case "now":
+	switch {
+	case string(in) == "now":
 		seen += " now: " + all()
-	case "flood":
+	case strings.Contains(string(in), "flood"):
 		seen = strings.Repeat("x", 1<<20)
+	}
+	if json {
+		seen = fmt.Sprintf(`{"body":%q}`, seen)
 	}
 	fmt.Print(seen)
 }
