@@ -649,10 +649,10 @@ def handler(_)
   check kv.cas("new", 0, "made").is_a?(Integer), true
   check [kv.incr("n"), kv.incr("n", 10), kv.incr("n", -1)], [1, 11, 10]
   check error(Gojinn::KV::Error) { kv.incr("new") }, "not_integer"
-  ["..", ".", ".do", "a/b", "\xFF\x00".b, "é ~%", "k" * 300].each do |key|
+  ["..", ".", ".do", "a/b", "\xFF\x00".b, "é ~%", "é" * 120].each do |key|
     kv[key] = key
     check kv[key], key
-    check File.binread(kv.file(key)), key.b unless key.bytesize > 255
+    check File.binread(kv.file(key)), key.b unless File.basename(kv.file(key)).size > 255
   end
   File.open(kv.file("log"), "a") { |file| file.write("one\n") }
   File.open(kv.file("log"), "a") { |file| file.write("two\n") }
