@@ -1224,7 +1224,7 @@ class ReadableStreamDefaultReader {
 }
 // readFile is a stream of what an open file has, which is closed at its end.
 function readFile(fd, first, ended) {
-	let closed = fd < 0
+	let closed = fd < 0, buffer
 	const end = () => {
 		if (!closed && fd > 2) os.close(fd)
 		closed = true
@@ -1236,8 +1236,9 @@ function readFile(fd, first, ended) {
 				first = null
 				return
 			}
-			const chunk = new ArrayBuffer(65536), n = closed ? 0 : os.read(fd, chunk, 0, 65536)
-			if (n > 0) return controller.enqueue(new Uint8Array(chunk, 0, n).slice())
+			buffer ??= new ArrayBuffer(65536)
+			const n = closed ? 0 : os.read(fd, buffer, 0, 65536)
+			if (n > 0) return controller.enqueue(new Uint8Array(buffer.slice(0, n)))
 			end()
 			if (n < 0) throw ended?.(n) ?? new TypeError("reading a body: " + std.strerror(-n))
 			controller.close()
