@@ -11,9 +11,17 @@
 //
 // and compiled with GOOS=wasip1 GOARCH=wasm. Routers, middleware and everything else made for
 // package net/http works unchanged, but for what needs a connection: no hijacking,
-// no pushing, and a response is sent when it is complete. Compiled for
-// another system, the program reads a request object of the json contract from
+// no pushing. Compiled for another system, the program reads a request object from
 // standard input and writes a response object to standard output.
+//
+// # Streams
+//
+// The program finds out by the request which contract the server has for it. With the contract
+// json, the default, request and response are held as a whole: a response is sent when
+// it is complete. With the contract stream a body is read as it comes, and what is written is sent
+// when 32 KiB have come together, by Flush ([http.Flusher], [http.ResponseController]) and
+// at the end; a handler may read and write at the same time. When the client leaves,
+// the program is ended.
 //
 // # What is done once
 //

@@ -6,8 +6,11 @@ import "os"
 
 func exit(code int) { os.Exit(code) }
 
-// readInput reads standard input to its end, into buf as long as there is room.
-func readInput(buf []byte) ([]byte, error) { return readAll(buf, os.Stdin.Read) }
+// readSome reads from standard input, as an [io.Reader] does.
+func readSome(p []byte) (int, error) { return os.Stdin.Read(p) }
+
+// readBody reads from standard input what follows the request object.
+func readBody() func([]byte) (int, error) { return readSome }
 
 // writeOutput writes all of p to standard output.
 func writeOutput(p []byte) error {

@@ -162,13 +162,13 @@ func TestReadAll(t *testing.T) {
 	text := strings.Repeat("0123456789", 1000)
 	for _, room := range []int{1, 9_999, 10_000, 10_001} {
 		from := strings.NewReader(text)
-		got, err := readAll(make([]byte, 0, room), func(p []byte) (int, error) { return from.Read(p[:min(len(p), 777)]) })
+		got, _, err := readObject(make([]byte, 0, room), func(p []byte) (int, error) { return from.Read(p[:min(len(p), 777)]) })
 		if string(got) != text || err != nil {
 			t.Errorf("room %d: got %d bytes, %v", room, len(got), err)
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := readAll(make([]byte, 0, 1), func([]byte) (int, error) { return -1, broken }); err != broken {
+	if _, _, err := readObject(make([]byte, 0, 1), func([]byte) (int, error) { return 0, broken }); err != broken {
 		t.Errorf("got %v", err)
 	}
 }

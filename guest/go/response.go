@@ -26,6 +26,10 @@ type response struct {
 	body   []byte
 	length int64 // what Content-Length says; -1: nothing
 	log    io.Writer
+
+	stream func([]byte) error // writes to the client as it comes; nil: the body is held until it is complete
+	begun  bool               // the header has been written by it
+	sent   int64              // bytes of the body that have
 }
 
 func (w *response) Header() http.Header { return w.header }
@@ -182,7 +186,7 @@ func (w *response) begin(n int) error {
 		return nil
 	case w.status == http.StatusNoContent || w.status == http.StatusNotModified:
 		return http.ErrBodyNotAllowed
-	case w.length >= 0 && int64(n) > w.length-int64(len(w.body)) && !w.head:
+	case w.length >= 0 && int64(n) > w.length-w.sent-int64(len(w.body)) && !w.head:
 		return http.ErrContentLength
 	}
 	return nil
@@ -193,7 +197,7 @@ func (w *response) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	w.body = append(w.body, p...)
-	return len(p), nil
+	return len(p), w.full()
 }
 
 // WriteString saves [io.WriteString] a copy.
@@ -202,7 +206,11 @@ func (w *response) WriteString(s string) (int, error) { return w.Write(bytesOf(s
 // ReadFrom saves [io.Copy] its buffer.
 func (w *response) ReadFrom(r io.Reader) (read int64, err error) {
 	for {
-		w.body = slices.Grow(w.body, bytes.MinRead)
+		least := bytes.MinRead
+		if w.stream != nil {
+			least = streamPiece
+		}
+		w.body = slices.Grow(w.body, least)
 		room := w.body[len(w.body):cap(w.body)]
 		n, err := r.Read(room)
 		if n > 0 {
@@ -211,6 +219,9 @@ func (w *response) ReadFrom(r io.Reader) (read int64, err error) {
 			}
 			w.body = append(w.body, room[:n]...) // mostly onto itself
 			read += int64(n)
+			if err := w.full(); err != nil {
+				return read, err
+			}
 		}
 		switch err {
 		case nil:
@@ -222,12 +233,61 @@ func (w *response) ReadFrom(r io.Reader) (read int64, err error) {
 	}
 }
 
-// Flush writes the header. The client sees nothing of the response before it
-// is complete.
-func (w *response) Flush() {
+// Flush sends what has been written, if the function's contract is stream. With the contract json
+// it writes the header, and the client sees nothing of the response before it is complete.
+func (w *response) Flush() { _ = w.FlushError() }
+
+// FlushError is Flush for [http.ResponseController].
+func (w *response) FlushError() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.stream == nil {
+		return nil
+	}
+	return w.send()
+}
+
+// EnableFullDuplex does nothing: a handler may always go on reading the request when it has
+// begun to answer.
+func (w *response) EnableFullDuplex() error { return nil }
+
+// streamPiece is how much of a streamed response is sent at once, unless it is flushed.
+const streamPiece = 32 << 10
+
+// full sends what there is of a streamed response if it is enough.
+func (w *response) full() error {
+	if w.stream == nil || len(w.body) < streamPiece {
+		return nil
+	}
+	return w.send()
+}
+
+// send sends what there is of a streamed response, its header first.
+func (w *response) send() error {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	body := w.body
+	if w.head {
+		body = nil
+	}
+	if !w.begun {
+		w.begun = true
+		if w.sniff && len(w.body) > 0 {
+			w.field("Content-Type", []string{http.DetectContentType(w.body)})
+		}
+		w.object = append(w.object, "}}\n"...)
+		if err := w.stream(w.object); err != nil {
+			return err
+		}
+	}
+	w.sent += int64(len(w.body))
+	w.body = w.body[:0]
+	if len(body) == 0 {
+		return nil
+	}
+	return w.stream(body)
 }
 
 const (

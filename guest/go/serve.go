@@ -1,8 +1,10 @@
 package gojinn
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,12 +29,17 @@ func Serve(handler http.Handler) {
 	}
 	c := newCall(os.Stderr)
 	c.warm()
-	text, err := readInput(c.text[:0])
+	text, rest, err := readObject(c.text[:0], readSome)
 	if err != nil {
 		c.fail(fmt.Errorf("reading the request: %w", err))
 	}
 	defer c.abort()
-	if err := c.answer(text, handler, writeOutput); err != nil {
+	if rest != nil {
+		err = c.stream(text, rest, handler, readBody, writeOutput)
+	} else {
+		err = c.answer(text, handler, writeOutput)
+	}
+	if err != nil {
 		c.fail(err)
 	}
 	exit(0)
@@ -82,6 +89,32 @@ func (c *call) answer(text []byte, handler http.Handler, write func([]byte) erro
 	return c.out.finish(write)
 }
 
+// stream has the handler answer a request of the contract stream: text is its line, rest what has been
+// read behind that, and open opens what follows.
+func (c *call) stream(text, rest []byte, handler http.Handler, open func() func([]byte) (int, error), write func([]byte) error) error {
+	if err := c.in.read(text); err != nil {
+		return fmt.Errorf("the request on stdin is not one of the contract stream: %w", err)
+	}
+	if c.in.had&hadBody != 0 && len(rest) > 0 {
+		return errors.New("the request on stdin has a body and is followed by more")
+	}
+	if err := c.receive(); err != nil {
+		return fmt.Errorf("the request on stdin is not one of HTTP: %w", err)
+	}
+	c.out.object = rest[len(rest):]
+	if c.in.had&hadBody != 0 { // of the contract json, but by somebody who ends lines
+		handler.ServeHTTP(&c.out, &c.request)
+		return c.out.finish(write)
+	}
+	r := &c.request
+	if r.ContentLength = declaredLength(r.Header); r.ContentLength != 0 {
+		r.Body = &streamBody{rest: rest, open: open}
+	}
+	c.out.stream = write
+	handler.ServeHTTP(&c.out, r)
+	return c.out.send()
+}
+
 // abort ends the program without a word if the handler has asked for it.
 func (c *call) abort() {
 	switch p := recover(); p {
@@ -99,22 +132,34 @@ func (c *call) fail(err error) {
 	os.Exit(1)
 }
 
-// readAll reads all that read has, into buf as long as there is room.
-func readAll(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
+// readObject reads the request object, into buf as long as there is room. That of the contract json is
+// all there is, that of stream ends with a line end, which JSON that was written for machines
+// has nowhere else: rest is what has been read behind it then, and not nil.
+func readObject(buf []byte, read func([]byte) (int, error)) (object, rest []byte, err error) {
 	for {
 		if len(buf) == cap(buf) {
 			// In large steps: nothing collects what is left behind.
 			buf = slices.Grow(buf, 3*cap(buf))
 		}
-		n, err := read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+max(n, 0)]
-		switch {
-		case err == io.EOF || err == nil && n == 0:
-			return buf, nil
-		case err != nil:
-			return buf, err
+		from := len(buf)
+		n, err := read(buf[from:cap(buf)])
+		buf = buf[:from+n]
+		if i := bytes.IndexByte(buf[from:], '\n'); i >= 0 && endsObject(buf[:from+i]) {
+			return buf[: from+i : from+i], buf[from+i+1:], nil
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return buf, nil, nil
+		default:
+			return buf, nil, err
 		}
 	}
+}
+
+// endsObject tells whether an object ends at a line end. People write them on several lines.
+func endsObject(line []byte) bool {
+	return bytes.HasPrefix(line, []byte(`{"`)) && bytes.HasSuffix(line, []byte("}"))
 }
 
 // reset makes it ready for a request.
