@@ -100,7 +100,6 @@ const (
 //
 // One argument is the module, even if it begins with a slash; two are the
 // matcher, which is not among the tokens any more here, and the module.
-// Not available yet, and an error that says so: contract cgi, script_root.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if !d.AllArgs(&h.Module) {

@@ -194,7 +194,6 @@ func TestDirectiveErrors(t *testing.T) {
 		{"contract: unknown", "contract xml", []string{`contract: "xml" is not one of json, stream, cgi`}},
 		{"contract: case", "contract JSON", []string{`contract: "JSON" is not one of json, stream, cgi`}},
 		{"contract: two", "contract json stream", []string{"contract: wrong number of arguments"}},
-		{"contract: cgi", "contract cgi", []string{"contract: cgi is not available yet"}},
 
 		{"args: nothing", "args", []string{"args: wrong number of arguments", "usage: args <arg> …"}},
 		{"args: NUL", "args \"a\x00b\"", []string{"args: ", "holds a NUL byte"}},
@@ -281,7 +280,11 @@ func TestDirectiveErrors(t *testing.T) {
 		{"check: no path", "check health", []string{`check: "health" is not a path such as /health`}},
 		{"check: another host", "check http://example.com/", []string{`check: "http://example.com/" is not a path`}},
 		{"check: not a URL", "check /%zz", []string{`check: "/%zz" is not a path`}},
-		{"script_root", "script_root /www", []string{"script_root: is not available yet"}},
+		{"script_root: nothing", "script_root", []string{"script_root: wrong number of arguments", "usage: script_root <guest dir>"}},
+		{"script_root: two", "script_root /a /b", []string{"script_root: wrong number of arguments"}},
+		{"script_root: relative", "script_root www", []string{`script_root: "www" is not an absolute path such as /www`}},
+		{"script_root: not clean", "script_root /www/../x", []string{`script_root: "/www/../x" is not an absolute path`}},
+		{"script_root: a slash at the end", "script_root /www/", []string{`script_root: "/www/" is not an absolute path`}},
 
 		{"allow: nothing", "allow", []string{"allow: no capability", "usage: allow <capability> …", "probe"}},
 		{"allow: unknown", "allow everything", []string{`allow: "everything" is not a capability; known are`, "probe"}},
@@ -411,7 +414,7 @@ func TestGlobalOptionErrors(t *testing.T) {
 	}{
 		{"allow", "allow probe a", []string{`"allow" is not an option here; allowed are name, contract`}},
 		{"bad value", "timeout never", []string{`timeout: "never" is not a duration`}},
-		{"not yet", "script_root /www", []string{"script_root: is not available yet"}},
+		{"relative", "script_root www", []string{`script_root: "www" is not an absolute path`}},
 	}
 	for _, test := range inDefaults {
 		t.Run("defaults: "+test.name, func(t *testing.T) {

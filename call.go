@@ -26,8 +26,10 @@ type call struct {
 	service  *service // nil if no handler is concerned
 	id       string
 	params   map[string]string // of a folder's route
+	script   *scriptPath       // nil: the program is not told of one
 	receipt  engine.Receipt
-	begun    bool // the client has been sent a status, though not all that follows
+	begun    bool   // the client has been sent a status, though not all that follows
+	local    string // the path and query whose answer is to be this one's; "": it has been answered
 }
 
 // serve takes the request to the function and its answer to the client. ctx is
@@ -39,8 +41,11 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return err
 	}
 	ctx = inbound.With(ctx, from)
-	if c.function.contract == contractStream {
+	switch c.function.contract {
+	case contractStream:
 		return c.stream(ctx, w, r)
+	case contractCGI:
+		return c.cgi(ctx, w, r)
 	}
 	return c.exchange(ctx, w, r)
 }
@@ -228,7 +233,7 @@ const maxDetail = 8 << 10
 func (c *call) logEnd(reason string, err error) {
 	level := zapcore.ErrorLevel
 	switch reason {
-	case "canceled", "request_too_large", "overloaded", "loop":
+	case "canceled", "bad_request", "request_too_large", "overloaded", "loop":
 		level = zapcore.DebugLevel
 	}
 	entry := c.function.logger.Check(level, "call failed")

@@ -435,7 +435,7 @@ func (d *Directory) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 			c.version = v
 			defer v.leave()
 		}
-		return d.answer(w, r, c)
+		return d.reply(w, r, c, next)
 	}
 }
 

@@ -202,8 +202,8 @@ func (h *Handler) Validate() error {
 }
 
 // ServeHTTP answers a request with the function.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	return h.answer(w, r, &call{function: h.served})
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.reply(w, r, &call{function: h.served}, next)
 }
 
 // Interface guards

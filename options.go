@@ -1,7 +1,6 @@
 package gojinn
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -27,7 +26,7 @@ type Options struct {
 
 	// How HTTP meets the program's standard streams. `json`: one JSON object in, one
 	// out. `stream`: a line with one JSON object, then the body, in and out, as they come.
-	// `cgi` is not available yet. Default: `json`.
+	// `cgi`: that of RFC 3875, also as they come. Default: `json`.
 	Contract string `json:"contract,omitempty"`
 
 	// The program's arguments, after its own name. Placeholders of the request
@@ -92,7 +91,13 @@ type Options struct {
 	// version is not tried out. Default: nothing.
 	Check string `json:"check,omitempty"`
 
-	unavailable
+	// The directory, as the program sees it, below which the path of a request is looked
+	// up: the first part of it that is a script (`.php`, `.cgi`, `.pl`, `.py`, `.rb`) is what the program
+	// is to run, what follows is its path info. A folder's script is its `index`, and that of the root
+	// answers when nothing is found. Other files, and requests for which there is no
+	// script, go to the next handler. For the contract cgi only. Default: the program
+	// gets all requests.
+	ScriptRoot string `json:"script_root,omitempty"`
 }
 
 // Concurrency bounds the calls of one function. What is over the bound is
@@ -107,12 +112,6 @@ type Concurrency struct {
 
 	// How long a call waits for its turn. Default: `1s`.
 	Wait *Duration `json:"wait,omitempty"`
-}
-
-// unavailable holds the options that have a name and a meaning but no effect
-// yet. Setting one is an error that says so.
-type unavailable struct {
-	ScriptRoot json.RawMessage `json:"script_root,omitempty"`
 }
 
 const (
@@ -229,24 +228,9 @@ var options = []option{
 	{"check", "<path>",
 		func(o *Options, args []string) error { return one(args, setText(&o.Check)) },
 		func(o *Options) error { return checkCheck(o.Check) }},
-	later("script_root", "<guest dir>", func(u *unavailable) *json.RawMessage { return &u.ScriptRoot }),
-}
-
-var errLater = errors.New("is not available yet")
-
-// later describes an option of the public interface that has no effect yet.
-func later(name, usage string, field func(*unavailable) *json.RawMessage) option {
-	return option{name, usage,
-		func(o *Options, _ []string) error {
-			*field(&o.unavailable) = json.RawMessage("true")
-			return nil
-		},
-		func(o *Options) error {
-			if *field(&o.unavailable) != nil {
-				return errLater
-			}
-			return nil
-		}}
+	{"script_root", "<guest dir>",
+		func(o *Options, args []string) error { return one(args, setText(&o.ScriptRoot)) },
+		func(o *Options) error { return checkScriptRoot(o.ScriptRoot) }},
 }
 
 // one gives the only argument to set.
@@ -312,10 +296,8 @@ func checkName(name string) error {
 
 func checkContract(contract string) error {
 	switch contract {
-	case "", contractJSON, contractStream:
+	case "", contractJSON, contractStream, contractCGI:
 		return nil
-	case "cgi":
-		return fmt.Errorf("%s %w", contract, errLater)
 	}
 	return fmt.Errorf("%q is not one of json, stream, cgi", contract)
 }
@@ -405,6 +387,9 @@ func (o *Options) fits(own *Options) error {
 	if own.IdleTimeout != nil && o.contract() == contractJSON {
 		return errors.New("idle_timeout: is for the contracts stream and cgi only")
 	}
+	if own.ScriptRoot != "" && o.contract() != contractCGI {
+		return errors.New("script_root: is for the contract cgi only")
+	}
 	return nil
 }
 
@@ -447,6 +432,9 @@ func (o Options) withDefaults(defaults Options) Options {
 	if o.Snapshot == "" {
 		o.Snapshot = defaults.Snapshot
 	}
+	if o.ScriptRoot == "" {
+		o.ScriptRoot = defaults.ScriptRoot
+	}
 	return o
 }
 
@@ -468,6 +456,7 @@ func valueOr[T any](p *T, otherwise T) T {
 const (
 	contractJSON   = "json"
 	contractStream = "stream"
+	contractCGI    = "cgi"
 )
 
 // contract is what the option says.
@@ -478,6 +467,15 @@ func (o *Options) contract() string {
 	return o.Contract
 }
 
+// scriptRoot is where scripts are, "" if requests are not for scripts. It may come from defaults that
+// mean other functions.
+func (o *Options) scriptRoot() string {
+	if o.contract() != contractCGI {
+		return ""
+	}
+	return o.ScriptRoot
+}
+
 // idleTimeout is the longest a call may go on without a byte; 0 for no limit.
 func (o *Options) idleTimeout() time.Duration {
 	return time.Duration(zeroOff(valueOr(o.IdleTimeout, Duration(defaultIdleTimeout))))
@@ -486,8 +484,11 @@ func (o *Options) idleTimeout() time.Duration {
 // limits translates the options for the engine, where 0 stands for no limit.
 func (o *Options) limits() engine.Limits {
 	timeout, output := Duration(defaultTimeout), Size(defaultMaxResponse)
-	if o.contract() == contractStream {
+	switch o.contract() {
+	case contractStream:
 		timeout, output = off, off
+	case contractCGI:
+		output = off
 	}
 	return engine.Limits{
 		Timeout: time.Duration(zeroOff(valueOr(o.Timeout, timeout))),

@@ -114,9 +114,9 @@ func TestProvisionErrors(t *testing.T) {
 		want                       []string
 	}{
 		{"option", "", good, `"timeout":0`, []string{"timeout: must be more than 0"}},
-		{"option not available yet", "", good, `"script_root":"/www"`, []string{"script_root: is not available yet"}},
+		{"script_root without cgi", "", good, `"script_root":"/www"`, []string{"script_root: is for the contract cgi only"}},
+		{"script_root that is no path", "", good, `"script_root":"www","contract":"cgi"`, []string{`script_root: "www" is not an absolute path`}},
 		{"option of another contract", "", good, `"idle_timeout":"5m"`, []string{"idle_timeout: is for the contracts stream and cgi only"}},
-		{"contract not available yet", "", good, `"contract":"cgi"`, []string{"contract: cgi is not available yet"}},
 		{"unknown option", "", good, `"tiemout":"1s"`, []string{`unknown field "tiemout"`}},
 		{"option of another type", "", good, `"max_files":"many"`, []string{`"many" is not a whole number`}},
 		{"negative size", "", good, `"memory":-1`, []string{`-1 is negative; to switch a limit off write "off"`}},
@@ -137,7 +137,7 @@ func TestProvisionErrors(t *testing.T) {
 		{"default", `{"defaults":{"timeout":"0s"}}`, good, ``, []string{"defaults: timeout: must be more than 0"}},
 		{"snapshot", "", good, `"snapshot":"maybe"`, []string{`snapshot: "maybe" is not one of auto, on, off`}},
 		{"warm", "", good, `"warm":"off"`, []string{"warm: can't be off"}},
-		{"default not available yet", `{"defaults":{"script_root":"/www"}}`, good, ``, []string{"defaults: script_root: is not available yet"}},
+		{"default that is no path", `{"defaults":{"script_root":"www"}}`, good, ``, []string{`defaults: script_root: "www" is not an absolute path`}},
 		{"default allow", `{"defaults":{"allow":[]}}`, good, ``, []string{`unknown field "allow"`}},
 		{"cache directory's placeholder", `{"cache_dir":"{env.GOJINN_TEST_UNSET}"}`, good, ``, []string{"cache_dir: ", "is empty"}},
 

@@ -163,6 +163,7 @@ type settings struct {
 	maxLog     int64
 	check      string // "" for none
 	contract   string
+	scriptRoot string         // "": the program is not told of scripts
 	args       []engine.Value // its own, perhaps without the program's name
 
 	idleTimeout time.Duration // 0: no limit
@@ -183,11 +184,14 @@ func (s *service) settings(o Options, grants engine.Grants) (*settings, error) {
 		Limits:      o.limits(),
 		Concurrency: o.concurrency(),
 	}
+	if o.contract() == contractCGI {
+		made.Environ = environmentOf
+	}
 	o.keep(&made)
 	return &settings{
 		engine: s.engine, options: made, logger: s.logger,
 		maxRequest: o.maxRequest(), maxLog: o.maxLog(), check: o.Check,
-		contract: o.contract(), args: args, idleTimeout: o.idleTimeout(),
+		contract: o.contract(), scriptRoot: o.scriptRoot(), args: args, idleTimeout: o.idleTimeout(),
 		life: s.life, versions: &s.versions,
 	}, nil
 }

@@ -15,6 +15,10 @@ const statusClientGone = 499
 
 var (
 	errRequestTooLarge = errors.New("request body over max_request")
+	// errFieldsTooLarge is a request whose fields are more than a program is told of.
+	errFieldsTooLarge = errors.New("request fields too large")
+	// errPath is a path that no program can be told of.
+	errPath = errors.New("the path of the request")
 	// errLoop is a request that has passed through functions too often.
 	errLoop = errors.New("the request goes in circles")
 	// errBody is a request body that ends early or is not framed as HTTP has
@@ -36,6 +40,8 @@ var endings = []struct {
 	reason string
 }{
 	{is(errRequestTooLarge), http.StatusRequestEntityTooLarge, "request_too_large"},
+	{is(errFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge, "request_too_large"},
+	{is(errPath), http.StatusBadRequest, "bad_request"},
 	{is(errLoop), http.StatusLoopDetected, "loop"},
 	{is(errResponse), statusClientGone, "canceled"},
 	{is(errUnloaded), http.StatusServiceUnavailable, "canceled"},

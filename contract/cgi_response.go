@@ -103,6 +103,17 @@ func DecodeNPH(block []byte) (*Response, error) {
 	return d.response(code), nil
 }
 
+// Untyped is the error of a response that has a body, which begins with start, but not the
+// Content-Type that such a body must have.
+func Untyped(start []byte) *DecodeError {
+	return newError(start, 0, "Content-Type", "is missing, and there is a body")
+}
+
+// TooShort is the error of a body that ends before the length that Content-Length has said.
+func TooShort(missing int64) *DecodeError {
+	return newError(nil, 0, "Content-Length", fmt.Sprintf("the body ends %d bytes before it", missing))
+}
+
 // fieldDecoder reads the lines of a header block.
 type fieldDecoder struct {
 	out    []byte

@@ -1,0 +1,280 @@
+package gojinn
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/gojinn/gojinn/contract"
+)
+
+const (
+	// maxEnvironment bounds, in bytes, the variables of a CGI request: the path is in several.
+	maxEnvironment = 4 << 20
+	// maxLocalRedirects is how often a request may be answered with another path.
+	maxLocalRedirects = 10
+)
+
+// cgi takes the request to the function as RFC 3875 has it, and its answer to the client.
+func (c *call) cgi(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	variables, err := c.environment(ctx, r)
+	if err != nil {
+		return err
+	}
+	client := &cgiClient{ResponseWriter: w, nph: c.function.nph(), left: -1}
+	err = c.relay(context.WithValue(ctx, environmentKey{}, variables), client, r, nil, framing{contract.EndOfFields, client.decode})
+	if client.wrong != nil {
+		err = client.wrong
+	}
+	if err == nil {
+		err = client.finish()
+	}
+	c.begun = client.sent
+	if err == nil {
+		c.local = client.local
+	}
+	return err
+}
+
+// nph tells whether the program talks to the client itself, by RFC 3875, section 5.
+func (f *function) nph() bool { return strings.HasPrefix(filepath.Base(f.path), "nph-") }
+
+type environmentKey struct{}
+
+// environmentOf is for [engine.Options]: the variables of the call that has ctx.
+func environmentOf(ctx context.Context) []string {
+	variables, _ := ctx.Value(environmentKey{}).([]string)
+	return variables
+}
+
+// environment makes the request's meta-variables.
+func (c *call) environment(ctx context.Context, r *http.Request) ([]string, error) {
+	if strings.Contains(r.URL.Path, "\x00") {
+		return nil, fmt.Errorf("%w: the path has a NUL", errPath)
+	}
+	cgi := contract.CGI{Software: serverSoftware()}
+	cgi.User, _ = replacerOf(r.Context()).GetString("http.auth.user.id")
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ String() string }); ok {
+		cgi.ServerAddr = local.String()
+	}
+	meta := c.meta(ctx, r)
+	if c.script != nil {
+		cgi.ScriptName, cgi.PathInfo, cgi.Script, cgi.Root = c.script.name, c.script.info, c.script.file, c.function.scriptRoot
+	} else {
+		cgi.ScriptName, cgi.PathInfo = c.split(r)
+	}
+	variables := contract.Environment(r, meta, cgi)
+	size := 0
+	for _, v := range variables {
+		size += len(v) + 1
+	}
+	if size > maxEnvironment {
+		return nil, fmt.Errorf("%w: %d bytes of variables, %d allowed", errFieldsTooLarge, size, maxEnvironment)
+	}
+	return variables, nil
+}
+
+// serverSoftware is Caddy's name and version.
+func serverSoftware() string {
+	simple, _ := caddy.Version()
+	return "Caddy/" + simple
+}
+
+// split returns the part of the path that names the function, and the rest: what was stripped from the
+// path that the client has sent, and the route.
+func (c *call) split(r *http.Request) (name, info string) {
+	path := r.URL.EscapedPath()
+	end := c.routeEnd(path)
+	name, err := url.PathUnescape(stripped(r) + path[:end])
+	if err != nil {
+		name = ""
+	}
+	if info, err = url.PathUnescape(path[end:]); err != nil {
+		info = r.URL.Path // which can't be: it is what net/http has parsed
+	}
+	return name, info
+}
+
+// routeEnd is where what the function's route has matched ends in an escaped path: behind as many
+// segments as the route has, but for [...rest].
+func (c *call) routeEnd(path string) int {
+	segments := 0
+	for segment := range strings.SplitSeq(c.function.route, "/") {
+		if segment != "" && !strings.HasPrefix(segment, "[...") {
+			segments++
+		}
+	}
+	end := 0
+	for ; segments > 0 && end < len(path); segments-- {
+		for end < len(path) && path[end] == '/' {
+			end++
+		}
+		if next := strings.IndexByte(path[end:], '/'); next >= 0 {
+			end += next
+		} else {
+			end = len(path)
+		}
+	}
+	return end
+}
+
+// stripped is what the configuration has taken off the begin of the path, as handle_path does, still
+// escaped. It doesn't end in a slash.
+func stripped(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.URL == nil {
+		return ""
+	}
+	prefix, ok := strings.CutSuffix(original.URL.EscapedPath(), r.URL.EscapedPath())
+	if !ok || strings.HasSuffix(prefix, "/") || !strings.HasPrefix(prefix, "/") {
+		return ""
+	}
+	return prefix
+}
+
+// cgiClient is who a CGI program answers. It holds the status back of an answer that must not have a
+// body until it is known to have none, and takes nothing of one that is answered otherwise.
+type cgiClient struct {
+	http.ResponseWriter
+	nph bool
+
+	local   string // the path whose answer is this one's; "": none
+	scratch http.Header
+	drop    bool  // what the program writes is not for the client
+	status  int   // held back; 0: none is
+	sent    bool  // the status has been
+	left    int64 // of the body, by Content-Length; -1: unknown
+	hasBody bool  // it is sent
+	wrong   error // what the program has done
+}
+
+// decode is for [framing].
+func (c *cgiClient) decode(block []byte) (response *contract.Response, err error) {
+	if c.nph {
+		response, err = contract.DecodeNPH(block)
+	} else {
+		response, c.local, err = contract.DecodeCGI(block)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if response == nil {
+		c.drop, c.scratch = true, make(http.Header)
+		return &contract.Response{Status: http.StatusOK}, nil
+	}
+	contentType, typed := response.Header["Content-Type"]
+	if !typed {
+		c.status = response.Status
+		response.Header["Content-Type"] = nil // nor is there one of the server's
+	}
+	c.drop = typed && len(contentType) == 0
+	if length := response.Header.Get("Content-Length"); length != "" {
+		c.left, _ = strconv.ParseInt(length, 10, 64) // which it is
+	}
+	return response, nil
+}
+
+// Header implements [http.ResponseWriter].
+func (c *cgiClient) Header() http.Header {
+	if c.scratch != nil {
+		return c.scratch
+	}
+	return c.ResponseWriter.Header()
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (c *cgiClient) WriteHeader(status int) {
+	if c.local != "" || c.status != 0 {
+		return
+	}
+	c.sent = true
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter]. What is more than the program has announced is dropped.
+func (c *cgiClient) Write(p []byte) (int, error) {
+	if c.drop || len(p) == 0 {
+		return len(p), nil
+	}
+	if c.status != 0 {
+		c.wrong = contract.Untyped(p)
+		return 0, c.wrong
+	}
+	c.hasBody = true
+	body := p
+	if c.left >= 0 {
+		body = p[:min(int64(len(p)), c.left)]
+		c.left -= int64(len(body))
+		if len(body) == 0 {
+			return len(p), nil
+		}
+	}
+	if _, err := c.ResponseWriter.Write(body); err != nil {
+		return 0, err
+	}
+	if c.nph {
+		_ = c.FlushError() // the client's having gone is seen by the next write
+	}
+	return len(p), nil
+}
+
+// FlushError is for [http.ResponseController].
+func (c *cgiClient) FlushError() error {
+	if !c.sent {
+		return nil
+	}
+	return http.NewResponseController(c.ResponseWriter).Flush()
+}
+
+// Unwrap is for [http.ResponseController].
+func (c *cgiClient) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// finish ends the answer of a program that has ended well.
+func (c *cgiClient) finish() error {
+	if c.status != 0 {
+		status := c.status
+		c.status = 0
+		c.WriteHeader(status)
+	}
+	if c.hasBody && c.left > 0 {
+		return contract.TooShort(c.left)
+	}
+	return nil
+}
+
+type localRedirectsKey struct{}
+
+// redirectLocally answers a request as one for another path and query would be answered, by the whole
+// configuration of its server (RFC 3875, section 6.2.2).
+func redirectLocally(w http.ResponseWriter, r *http.Request, to string) error {
+	count, _ := r.Context().Value(localRedirectsKey{}).(int)
+	if count++; count > maxLocalRedirects {
+		return fmt.Errorf("%w: %d local redirects, %d allowed", errLoop, count, maxLocalRedirects)
+	}
+	target, err := url.ParseRequestURI(to)
+	if err != nil {
+		return err // which is checked
+	}
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	id := caddyhttp.GetVar(r.Context(), "uuid")
+	other := r.Clone(context.WithValue(r.Context(), localRedirectsKey{}, count))
+	if other.Method != http.MethodHead {
+		other.Method = http.MethodGet
+	}
+	other.URL, other.RequestURI = target, to
+	other.Body, other.ContentLength, other.TransferEncoding = http.NoBody, 0, nil
+	for _, name := range []string{"Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Expect"} {
+		other.Header.Del(name)
+	}
+	other = caddyhttp.PrepareRequest(other, caddy.NewReplacer(), w, server)
+	caddyhttp.SetVar(other.Context(), "uuid", id) // it is the same request of the client's
+	nothing := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	return server.Routes.Compile(nothing).ServeHTTP(w, other)
+}
