@@ -132,7 +132,7 @@ module Gojinn
     # Has Ruby collect its garbage now, with as much room behind it as most requests need: a
     # collection takes some milliseconds, and changes pages all over memory that have to be restored.
     def room
-      Array.new(ROOM) { +"" }
+      Array.new(ROOM) { +"" }.clear # what is left on the stack is not collected
       GC.start
     end
 
