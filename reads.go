@@ -28,7 +28,10 @@ type sources struct {
 
 // restShare is how much longer than making a version took changes are let pass after it: start-ups that
 // see something new all the time must not be all that is done.
-const restShare = 10
+const (
+	restShare = 2
+	maxRest   = 10 * time.Second
+)
 
 // follow follows the files from when requests may come, until the function's life ends.
 func (f *function) follow() {
@@ -148,7 +151,7 @@ func (f *function) lookAtReads(ctx context.Context) (changed, again bool, err er
 	began := time.Now()
 	defer func() {
 		f.sources.mu.Lock()
-		f.sources.rest = time.Now().Add(min(restShare*time.Since(began), maxDelay))
+		f.sources.rest = time.Now().Add(min(restShare*time.Since(began), maxRest))
 		f.sources.mu.Unlock()
 		go f.watchReads()
 	}()
