@@ -161,15 +161,19 @@ func (a *auditing) call(ctx context.Context, h *Handler) error {
 		if i < len(a.names) {
 			name = a.names[i]
 		}
+		request, err := h.inputOf(request)
+		if err != nil {
+			return err
+		}
 		var out bytes.Buffer
-		_, err := h.function().Run(ctx, bytes.NewReader(request), &out, a.said)
+		_, err = h.function().Run(ctx, bytes.NewReader(request), &out, a.said)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		status := 0
 		if err == nil {
 			var response *contract.Response
-			if response, err = contract.DecodeResponse(out.Bytes()); err == nil {
+			if response, err = h.responseOf(out.Bytes()); err == nil {
 				status = response.Status
 			}
 		}

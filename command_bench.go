@@ -172,6 +172,10 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		starts:       make(map[string]int),
 		endings:      make(map[string]int),
 	}
+	request, err := h.inputOf(b.request)
+	if err != nil {
+		return err
+	}
 	var in bytes.Reader
 	var out bytes.Buffer
 	var before, after runtime.MemStats
@@ -179,7 +183,7 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		if n == 0 {
 			runtime.ReadMemStats(&before)
 		}
-		in.Reset(b.request)
+		in.Reset(request)
 		out.Reset()
 		start := time.Now()
 		receipt, errCall := h.function().Run(ctx, &in, &out, io.Discard)
@@ -192,7 +196,7 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		}
 		switch {
 		case n == -benchWarmup:
-			row.answer = answerOf(out.Bytes(), errCall)
+			row.answer = answerOf(h, out.Bytes(), errCall)
 		case n >= 0:
 			row.add(took, receipt, errCall)
 			row.addParked(h.function())
@@ -210,10 +214,10 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 }
 
 // answerOf is the first answer in a word or two.
-func answerOf(out []byte, err error) string {
+func answerOf(h *Handler, out []byte, err error) string {
 	var response *contract.Response
 	if err == nil {
-		response, err = contract.DecodeResponse(out)
+		response, err = h.responseOf(out)
 	}
 	if err != nil {
 		_, reason := statusOf(err)

@@ -26,7 +26,8 @@ func callCommand() *cobra.Command {
 	cmd := subcommand("call <module.wasm> [request.json]", "Runs one request without a server", `
 Runs a function on one request and prints what it answers. The request is a JSON
 object as docs/contract.md has it, from a file, or from standard input if the
-file's name is "-"; without one it is GET /. The answer goes to standard output, what the
+file's name is "-"; without one it is GET /. A function with contract stream reads
+its body behind its line, and answers likewise. The answer goes to standard output, what the
 function logs and the call's receipt to standard error. The exit code is 0 if
 the function answered, whatever the status, and 1 if it did not.`,
 		cobra.RangeArgs(1, 2),
@@ -92,12 +93,16 @@ func requestOf(stdin io.Reader, files []string) ([]byte, error) {
 // callOnce runs the function once, outside of a server.
 func (h *Handler) callOnce(ctx context.Context, request []byte, stdout, stderr io.Writer) error {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	request, err := h.inputOf(request)
+	if err != nil {
+		return err
+	}
 	var out bytes.Buffer
 	receipt, err := h.function().Run(ctx, bytes.NewReader(request), &out, stderr)
 	status := 0
 	if err == nil {
 		var response *contract.Response
-		if response, err = contract.DecodeResponse(out.Bytes()); err == nil {
+		if response, err = h.responseOf(out.Bytes()); err == nil {
 			status = response.Status
 		}
 	}
@@ -109,7 +114,11 @@ func (h *Handler) callOnce(ctx context.Context, request []byte, stdout, stderr i
 		}
 		return err
 	}
-	_, err = stdout.Write(append(bytes.TrimSpace(out.Bytes()), '\n'))
+	answer := out.Bytes()
+	if h.served.contract == contractJSON {
+		answer = append(bytes.TrimSpace(answer), '\n')
+	}
+	_, err = stdout.Write(answer)
 	return err
 }
 
