@@ -30,6 +30,8 @@ type pool struct {
 	idle time.Duration
 	warm int
 
+	patience atomic.Int64 // see took
+
 	mu        sync.Mutex
 	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed or freed
 	closed    chan struct{}   // nil until closed; then closed by the last call
@@ -51,9 +53,18 @@ func newPool(options Options) *pool {
 	return p
 }
 
-// patience is how long a call waits for a sandbox that is being renewed before
-// it has one made: about as long as that takes for a large program.
-const patience = 2 * time.Millisecond
+// A call waits for a sandbox that is being renewed before it has one made: about as long as that
+// takes. That is minPatience for large programs whose start-up is short, and half as long as the start-up
+// for others, such as interpreters, but at most maxPatience.
+const (
+	minPatience = 2 * time.Millisecond
+	maxPatience = time.Second
+)
+
+// took notes how long a start-up has taken.
+func (p *pool) took(startup time.Duration) {
+	p.patience.Store(int64(min(max(startup/2, minPatience), maxPatience)))
+}
 
 // take returns a sandbox that is ready for a call, or nil if one has to be made.
 // It waits a moment for one that is being renewed.
@@ -75,7 +86,7 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 	p.awaiting = append(p.awaiting, renewed)
 	p.mu.Unlock()
 
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(max(time.Duration(p.patience.Load()), minPatience))
 	defer timer.Stop()
 	select {
 	case s := <-renewed:

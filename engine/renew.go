@@ -46,7 +46,7 @@ const (
 	// instead, the more it may be: wazero keeps a stack as large as it has ever been, and
 	// an interpreter's is deepest while it starts.
 	leastStack = 128 << 10
-	mostStack  = 1 << 20
+	mostStack  = 2 << 20
 	// maxIdleStack is how large the stack may be that is kept for another start:
 	// wazero begins with 10 KiB and never makes one smaller.
 	maxIdleStack = 24 << 10
@@ -250,6 +250,7 @@ func (s *Sandbox) settle() {
 		return
 	}
 	s.keepReads()
+	s.function.pool.took(time.Since(s.origin))
 	kind, why, goRandom := s.classify()
 	if kind == StartSnapshot {
 		if err := s.memory.keep(); err != nil {
