@@ -79,11 +79,11 @@ func (b *bench) report(ctx context.Context, out string, strict bool) (err error)
 	}
 	defer b.caddy.Stop()
 	load := loadAverage()
-	events, err := b.events(ctx)
+	bodies, err := b.bodies(ctx) // first: what the others leave behind is still being freed for a while
 	if err != nil {
 		return err
 	}
-	bodies, err := b.bodies(ctx)
+	events, err := b.events(ctx)
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (b *bench) bodies(ctx context.Context) (string, error) {
 		if err := direction.pass(ctx, 1<<20); err != nil { // what is made once is there
 			return "", fmt.Errorf("%s: %w", direction.name, err)
 		}
-		before, err := b.caddy.Weight()
+		before, err := b.caddy.Settle(ctx, 100*time.Millisecond, func() error { return nil })
 		if err != nil {
 			return "", err
 		}
