@@ -67,6 +67,7 @@ type devServer struct {
 	engine       *engine.Engine        // to try modules in before they are served
 	modules      map[string]*devModule // by name
 	loaded       map[string]bool       // interpreters that can be, as interpreterOf has them
+	reported     map[*function]started // what was last told of functions whose start-ups read files
 }
 
 // devModule is a function as it was last seen, and what is served of it.
@@ -75,6 +76,7 @@ type devModule struct {
 	interpreter string   // of a function that isn't built, as interpreterOf has it
 	serves      string   // the module file; "" before one could be built or found
 	runs        *Handler // how an interpreter runs it; nil if it is the module itself
+	site        string   // the folder, if its other files are served too
 }
 
 const (
@@ -96,6 +98,7 @@ func (s *devServer) run(ctx context.Context, listenGiven bool) error {
 		return err
 	}
 	defer func() { _ = caddy.Stop() }() // the process ends with it
+	s.begin(ctx)
 	s.announce()
 	return s.watch(ctx)
 }
@@ -203,7 +206,7 @@ func (s *devServer) update(ctx context.Context, f toolchain.Function) (changed b
 		s.complain(f.Name, m, err)
 		return false
 	}
-	m.serves, m.runs = built, nil
+	m.serves, m.runs, m.site = built, nil, ""
 	fmt.Fprintf(s.out, "%s: ready in %s\n", f.Name, time.Since(start).Round(10*time.Millisecond))
 	return true
 }
@@ -300,7 +303,7 @@ func (s *devServer) configuration() ([]byte, error) {
 		}
 		routes = append(routes, map[string]any{
 			"match":    []any{map[string]any{"path": []string{"/" + name, "/" + name + "/*"}}},
-			"handle":   []any{json.RawMessage(caddyconfig.JSONModuleObject(h, "handler", "gojinn", nil))},
+			"handle":   s.modules[name].route(name, json.RawMessage(caddyconfig.JSONModuleObject(h, "handler", "gojinn", nil))),
 			"terminal": true,
 		})
 	}
@@ -374,6 +377,7 @@ func (s *devServer) watch(ctx context.Context) error {
 			return nil
 		case <-ticker:
 		}
+		s.report()
 		now := s.state()
 		changed := now != before
 		before = now
@@ -394,6 +398,7 @@ func (s *devServer) reload(ctx context.Context, configChanged bool) {
 	changed, err := s.look(ctx)
 	if err == nil && (changed || configChanged) {
 		if err = s.serve(); err == nil {
+			s.begin(ctx)
 			s.announce()
 		}
 	}

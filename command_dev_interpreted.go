@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,13 +47,16 @@ func (s *devServer) interpreterOf(f toolchain.Function, i *toolchain.Interpreter
 // updateInterpreted finds the interpreter of a function, and notes how it serves it from now on. Later
 // changes of its sources are not seen here: the function that reads them follows them itself.
 func (s *devServer) updateInterpreted(ctx context.Context, f toolchain.Function, i *toolchain.Interpreter, m *devModule) (changed bool) {
+	module, err := s.find(f, i)
+	if m.serves != "" && m.serves == module {
+		return false // a change of the module is followed where it is served, too
+	}
 	interpreter := s.interpreterOf(f, i) + " " + i.Main
 	if interpreter == m.interpreter {
 		return false
 	}
 	m.interpreter, m.sources = interpreter, nil // it may have been one in another language
 	start := time.Now()
-	module, err := s.find(f, i)
 	var h *Handler
 	if err == nil {
 		h, err = interpretedHandler(f, i, module)
@@ -63,7 +68,10 @@ func (s *devServer) updateInterpreted(ctx context.Context, f toolchain.Function,
 		s.complain(f.Name, m, err)
 		return false
 	}
-	m.serves, m.runs = module, h
+	m.serves, m.runs, m.site = module, h, ""
+	if i.Site {
+		m.site = f.Dir
+	}
 	fmt.Fprintf(s.out, "%s: ready in %s, run by %s\n", f.Name, time.Since(start).Round(10*time.Millisecond), module)
 	return true
 }
@@ -74,15 +82,11 @@ func interpretedHandler(f toolchain.Function, i *toolchain.Interpreter, module s
 	if err != nil {
 		return nil, err
 	}
-	// Started as soon as it can be, and again when it has changed: what is wrong is
-	// told before a request asks for it.
-	options.Warm = new(Count)
-	*options.Warm = 1
 	dir, err := filepath.Abs(f.Dir)
 	if err != nil {
 		return nil, err
 	}
-	folder, err := json.Marshal(map[string]string{"capability": "dir", "host": dir, "guest": i.Folder(f.Name)})
+	folder, err := json.Marshal(map[string]string{"capability": "dir", "host": dir, "guest": toolchain.Mount})
 	return &Handler{Module: module, Options: options, AllowRaw: []json.RawMessage{folder}}, err
 }
 
@@ -121,4 +125,80 @@ func (m *devModule) handler(grants []json.RawMessage) *Handler {
 		return &Handler{Module: m.serves, AllowRaw: grants}
 	}
 	return &Handler{Module: m.serves, Options: m.runs.Options, AllowRaw: slices.Concat(m.runs.AllowRaw, grants)}
+}
+
+// route is how a function is served at /<its name>. A site is so below that path, of which its
+// program knows only as what was stripped, with those of its files that it doesn't answer for.
+func (m *devModule) route(name string, function json.RawMessage) []any {
+	if m.site == "" {
+		return []any{function}
+	}
+	folder := map[string]any{"handler": "static_response", "status_code": http.StatusPermanentRedirect,
+		"headers": map[string][]string{"Location": {"/" + url.PathEscape(name) + "/{http.request.uri.prefixed_query}"}}}
+	return []any{
+		map[string]any{"handler": "subroute", "routes": []any{ // so that what pages refer to is below it
+			map[string]any{"match": []any{map[string]any{"path": []string{"/" + name}}}, "handle": []any{folder}, "terminal": true},
+		}},
+		map[string]any{"handler": "rewrite", "strip_path_prefix": "/" + name},
+		function,
+		map[string]any{"handler": "file_server", "root": m.site, "hide": []string{".*", "*.php", "*.wasm"}},
+	}
+}
+
+// begin starts functions that an interpreter runs ahead of their first calls: what is wrong with their
+// sources is told when they are saved, not when somebody asks for them.
+func (s *devServer) begin(ctx context.Context) {
+	for _, h := range published.publishers() {
+		h.show(func(f *function) {
+			m := s.modules[f.name]
+			if m == nil || m.runs == nil {
+				return
+			}
+			v, err := f.serving()
+			if err != nil {
+				return // it can't be loaded, which is logged
+			}
+			defer v.leave()
+			if said, err := v.StartAhead(ctx); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(s.out, "%s: %v\n%s", f.name, err, said)
+			}
+		})
+	}
+}
+
+// started is a version of a function, and why the files that its start-up reads don't serve as they
+// are now; "": they do.
+type started struct {
+	version *version
+	refused string
+}
+
+// report tells what has become of functions since their files were changed.
+func (s *devServer) report() {
+	now := make(map[*function]started)
+	for _, h := range published.publishers() {
+		h.show(func(f *function) {
+			present := started{version: f.current.Load()}
+			if failed := f.failure.Load(); failed != nil && failed.reads {
+				present.refused = printable(failed.err.Error())
+			}
+			now[f] = present
+			before, known := s.reported[f]
+			switch {
+			case present.refused != "" && present.refused != before.refused:
+				fmt.Fprintf(s.out, "%s: %s\n%[1]s: the version before it goes on serving\n", f.name, present.refused)
+			case known && present.refused == "" && before.refused != "" && present.version == before.version:
+				fmt.Fprintf(s.out, "%s: its files are again those that serve\n", f.name)
+			case known && present.refused == "" && present.reread(before.version):
+				fmt.Fprintf(s.out, "%s: reloaded\n", f.name)
+			}
+		})
+	}
+	s.reported = now
+}
+
+// reread tells whether a version is of the same module as the one before it: what has changed is what it
+// has read.
+func (n started) reread(before *version) bool {
+	return n.version != nil && before != nil && n.version != before && n.version.digest == before.digest
 }

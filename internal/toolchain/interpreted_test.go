@@ -137,7 +137,7 @@ func TestBuildInterpreted(t *testing.T) {
 			if !errors.Is(err, ErrInterpreted) || said.Len() > 0 {
 				t.Errorf("got %v and %q, want ErrInterpreted", err, said.String())
 			}
-			for _, part := range append(i.Options, "gojinn "+i.Module, "allow dir "+dir+" "+i.Folder(filepath.Base(dir))) {
+			for _, part := range append(i.Options, "gojinn "+i.Module, "allow dir "+dir+" /app") {
 				if !contains(err, part) {
 					t.Errorf("got %v, want %q in it", err, part)
 				}
@@ -167,8 +167,10 @@ func TestNewInterpreted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := "    gojinn /my-function* " + i.Module + " {\n        " + strings.Join(i.Options, "\n        ") +
-				"\n        allow dir . " + i.Folder("my-function") + "\n    }\n"
+			want := "    gojinn /my-function* " + i.Module + " {\n        " + strings.Join(i.Options, "\n        ") + "\n        allow dir . /app\n    }\n"
+			if i.Site {
+				want = strings.NewReplacer("gojinn /my-function*", "    gojinn", "\n    ", "\n        ").Replace(want)
+			}
 			if !strings.HasPrefix(string(readme), "# my-function\n") || !strings.Contains(string(readme), want) {
 				t.Errorf("got\n%s\nwant the name as its title, and\n%s", readme, want)
 			}
