@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/gojinn/gojinn/contract"
+	"github.com/gojinn/gojinn/engine"
 )
 
 const (
@@ -33,10 +34,13 @@ func (c *call) cgi(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 	if client.wrong != nil {
 		err = client.wrong
 	}
+	if client.sent >= http.StatusInternalServerError && as[*engine.ExitError](err) {
+		err = nil // it has said so itself, and to the end: PHP does for an exception that nobody catches
+	}
 	if err == nil {
 		err = client.finish()
 	}
-	c.begun = client.sent
+	c.begun = client.sent != 0
 	if err == nil {
 		c.local = client.local
 	}
@@ -149,7 +153,7 @@ type cgiClient struct {
 	scratch http.Header
 	drop    bool  // what the program writes is not for the client
 	status  int   // held back; 0: none is
-	sent    bool  // the status has been
+	sent    int   // the status that the client has; 0: none
 	left    int64 // of the body, by Content-Length; -1: unknown
 	hasBody bool  // it is sent
 	wrong   error // what the program has done
@@ -194,7 +198,7 @@ func (c *cgiClient) WriteHeader(status int) {
 	if c.local != "" || c.status != 0 {
 		return
 	}
-	c.sent = true
+	c.sent = status
 	c.ResponseWriter.WriteHeader(status)
 }
 
@@ -227,7 +231,7 @@ func (c *cgiClient) Write(p []byte) (int, error) {
 
 // FlushError is for [http.ResponseController].
 func (c *cgiClient) FlushError() error {
-	if !c.sent {
+	if c.sent == 0 {
 		return nil
 	}
 	return http.NewResponseController(c.ResponseWriter).Flush()

@@ -233,6 +233,9 @@ func TestCGIResponses(t *testing.T) {
 			if got := ask("GET", "/exits", ""); got.status != 502 || got.body != "" {
 				t.Errorf("exit code 3: got %+v", got)
 			}
+			if got := ask("GET", "/c/?fails", ""); got.status != 500 || !strings.Contains(got.body, "QUERY_STRING=fails") {
+				t.Errorf("a program that says that it has failed: got %+v", got)
+			}
 			if v, body := told(t, ask("POST", "/c/", strings.Repeat("x", 1<<20))); len(body) != 1<<20 || v["CONTENT_LENGTH"] != "1048576" {
 				t.Errorf("CONTENT_LENGTH %s, %d bytes", v["CONTENT_LENGTH"], len(body))
 			}

@@ -2,7 +2,7 @@
  * as much as CONTENT_LENGTH says, and prints fields, an empty line and a document: its variables and
  * what it has read.
  *
- * QUERY_STRING may begin with "exit=N", which is its exit code then.
+ * QUERY_STRING may begin with "exit=N", which is its exit code then, or "fails", when it says so too.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,9 @@ int main(void) {
 		fprintf(stderr, "the body is shorter than %zu bytes\n", wanted);
 		return 1;
 	}
+	int fails = query && strcmp(query, "fails") == 0;
+	if (fails)
+		printf("Status: 500 Internal Server Error\r\n");
 	printf("Content-Type: text/plain; charset=utf-8\r\n");
 	printf("X-Left: %s\r\n\r\n", getchar() == EOF ? "nothing" : "something");
 	for (char **variable = environ; *variable; variable++)
@@ -27,5 +30,5 @@ int main(void) {
 	fwrite(body, 1, wanted, stdout);
 	if (query && strncmp(query, "exit=", 5) == 0)
 		return atoi(query + 5);
-	return 0;
+	return fails ? 255 : 0;
 }
