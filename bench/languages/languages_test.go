@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,24 +58,28 @@ func TestParseStart(t *testing.T) {
 	}
 }
 
-func TestParseWrk(t *testing.T) {
+// TestLoad: all requests that were sent are answered before the load ends, and only good answers count.
+func TestLoad(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name, out string
-		want      sample
-		requests  int64
-		ok        bool
-	}{
-		{"the last line", "Running\n" + `{"requests":10,"duration":2000000,"p50":150,"p99":900,"errors":0}` + "\n", sample{5, 150 * time.Microsecond, 900 * time.Microsecond}, 10, true},
-		{"interrupted at once", "", sample{}, 0, true},
-		{"no answer", `{"requests":0,"duration":5,"p50":0,"p99":0,"errors":0}`, sample{}, 0, true},
-		{"refusals", `{"requests":10,"duration":5,"p50":1,"p99":1,"errors":1}`, sample{}, 0, false},
-		{"something else", "unable to connect", sample{}, 0, false},
-	} {
-		got, requests, err := parseWrk([]byte(test.out))
-		if got != test.want || requests != test.requests || (err == nil) != test.ok {
-			t.Errorf("%s: got %v, %d, %v", test.name, got, requests, err)
+	var begun, ended atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun.Add(1)
+		body, err := io.ReadAll(r.Body)
+		if err != nil || string(body) != contactBody || r.URL.Path != "/a" {
+			t.Errorf("got %s %q, %v", r.URL, body, err)
 		}
+		time.Sleep(time.Millisecond)
+		w.WriteHeader(http.StatusCreated)
+		ended.Add(1)
+	}))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	s, err := load(t.Context(), address, row{path: "/a", status: http.StatusCreated}, 4, 20*time.Millisecond)
+	if err != nil || s.perSecond <= 0 || s.p50 < time.Millisecond || s.p99 < s.p50 || begun.Load() < 4 || begun.Load() != ended.Load() {
+		t.Errorf("got %+v, %v; %d requests, %d answered", s, err, begun.Load(), ended.Load())
+	}
+	if s, err := load(t.Context(), address, row{path: "/a", status: http.StatusOK}, 1, 0); err == nil {
+		t.Errorf("got %+v of answers that are not as they should be", s)
 	}
 }
 

@@ -1,17 +1,18 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/gojinn/gojinn/internal/process"
@@ -20,7 +21,7 @@ import (
 // connections are the loads that every row gets.
 var connections = []int{1, 16}
 
-// A sample is what one run of wrk saw.
+// A sample is what one measurement saw.
 type sample struct {
 	perSecond float64
 	p50, p99  time.Duration
@@ -32,38 +33,29 @@ type measured struct {
 	samples [][]sample
 }
 
-// A loader runs wrk.
-type loader struct {
-	wrk string // the program
-	dir string // for its files
-}
-
 // pause is before each measurement: what served the one before may still collect its garbage.
 const pause = 200 * time.Millisecond
 
 // measure measures all rows under all loads.
-func (l *loader) measure(ctx context.Context, s *site, o options) ([]*measured, error) {
-	if err := l.prepare(); err != nil {
-		return nil, err
-	}
+func measure(ctx context.Context, s *site, o options) ([]*measured, error) {
 	all := make([]*measured, len(s.rows))
 	for i, row := range s.rows {
 		all[i] = &measured{row, make([][]sample, len(connections))}
 	}
 	for round := range o.rounds + 1 {
-		for _, i := range rand.Perm(len(all)) {
-			m := all[i]
+		for _, j := range rand.Perm(len(all)) {
+			m := all[j]
 			if round > 0 {
 				progress("round %d of %d: %s", round, o.rounds, m.name())
 			}
-			for load, n := range connections {
+			for i, n := range connections {
 				time.Sleep(pause)
-				got, err := l.run(ctx, s.caddy.URL(m.path), n, o.duration)
+				got, err := load(ctx, s.caddy.Address, m.row, n, o.duration)
 				if err != nil {
 					return nil, fmt.Errorf("loading %s with %d connections: %w", m.name(), n, err)
 				}
 				if round > 0 { // the first is a warm-up
-					m.samples[load] = append(m.samples[load], got)
+					m.samples[i] = append(m.samples[i], got)
 				}
 			}
 		}
@@ -71,92 +63,60 @@ func (l *loader) measure(ctx context.Context, s *site, o options) ([]*measured, 
 	return all, nil
 }
 
-// prepare writes what wrk reads.
-func (l *loader) prepare() error {
-	script, err := os.ReadFile(filepath.Join("bench", "wrk.lua"))
+// load asks as fast as connections that are kept open can, and at the end waits for the answers that are under way: a
+// call whose client leaves costs the server a start of its program, and the next row would be measured meanwhile.
+func load(ctx context.Context, address string, r row, conns int, duration time.Duration) (sample, error) {
+	took := make([][]time.Duration, conns)
+	errs := make([]error, conns)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range conns {
+		all.Go(func() { took[i], errs[i] = askAgain(ctx, address, r, begin.Add(duration)) })
+	}
+	all.Wait()
+	whole := time.Since(begin)
+	if err := errors.Join(errs...); err != nil {
+		return sample{}, err
+	}
+	each := slices.Sorted(slices.Values(slices.Concat(took...)))
+	return sample{float64(len(each)) / whole.Seconds(), each[len(each)/2], each[len(each)*99/100]}, nil
+}
+
+// askAgain asks again and again on one connection until the time is up, at least once, and returns how long each answer
+// took. The client is as small as one can be: what it takes is taken from who is measured.
+func askAgain(ctx context.Context, address string, r row, until time.Time) (took []time.Duration, err error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.WriteFile(l.file("lua"), script, 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(l.file("body"), []byte(contactBody), 0o600)
-}
-
-func (l *loader) file(kind string) string { return filepath.Join(l.dir, "wrk."+kind) }
-
-// attempts is how often wrk is run for a sample, each time twice as long: it tells nothing of a
-// time in which a connection has had no two answers.
-const attempts = 6
-
-// run loads a URL for that long.
-func (l *loader) run(ctx context.Context, url string, conns int, duration time.Duration) (sample, error) {
-	for attempt := 1; ; attempt++ {
-		out, err := l.interrupted(ctx, url, conns, duration)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	request := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", r.path, address, len(contactBody), contactBody)
+	answers := bufio.NewReader(conn)
+	for len(took) == 0 || time.Now().Before(until) {
+		start := time.Now()
+		if _, err := conn.Write(request); err != nil {
+			return nil, err
+		}
+		answer, err := http.ReadResponse(answers, nil)
 		if err != nil {
-			return sample{}, err
+			return nil, err
 		}
-		got, requests, err := parseWrk(out)
-		if err != nil || requests >= 2*int64(conns) {
-			return got, err
+		_, err = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if err == nil && answer.StatusCode != r.status {
+			err = fmt.Errorf("status %d", answer.StatusCode)
 		}
-		if attempt == attempts {
-			return sample{}, fmt.Errorf("%d answers within %s", requests, duration)
+		if err != nil {
+			return nil, err
 		}
-		duration *= 2
+		took = append(took, time.Since(start))
 	}
-}
-
-// interrupted runs wrk for that long, which by itself knows whole seconds only, and returns what it
-// printed.
-func (l *loader) interrupted(ctx context.Context, url string, conns int, duration time.Duration) ([]byte, error) {
-	timed, cancel := context.WithTimeout(ctx, duration)
-	defer cancel()
-	path := "/" + strings.SplitN(url, "/", 4)[3]
-	cmd := exec.CommandContext(timed, l.wrk, "--threads", strconv.Itoa(min(conns, 2)), "--connections", strconv.Itoa(conns),
-		"--duration", "1h", "--timeout", "1m", "--script", l.file("lua"), url)
-	cmd.Env = append(os.Environ(), "BENCH_BODY="+l.file("body"), "BENCH_PATHS="+path)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 15 * time.Second
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case timed.Err() == nil:
-		return nil, fmt.Errorf("wrk ended early (%v): %s", err, stderr.String())
-	}
-	return out.Bytes(), nil
-}
-
-// parseWrk reads the line that wrk.lua prints, which is the last. Of nothing, as wrk prints that is
-// interrupted before it has begun, it makes no requests.
-func parseWrk(out []byte) (s sample, requests int64, err error) {
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	last := lines[len(lines)-1]
-	if len(last) == 0 {
-		return sample{}, 0, nil
-	}
-	var got struct{ Requests, Duration, P50, P99, Errors int64 }
-	if err := json.Unmarshal(last, &got); err != nil {
-		return sample{}, 0, fmt.Errorf("reading what wrk printed: %w: %q", err, out)
-	}
-	if got.Errors > 0 {
-		return sample{}, 0, fmt.Errorf("%d of %d requests were not answered as they should be", got.Errors, got.Requests)
-	}
-	if got.Requests == 0 || got.Duration == 0 {
-		return sample{}, 0, nil
-	}
-	return sample{
-		perSecond: float64(got.Requests) / (time.Duration(got.Duration) * time.Microsecond).Seconds(),
-		p50:       time.Duration(got.P50) * time.Microsecond,
-		p99:       time.Duration(got.P99) * time.Microsecond,
-	}, got.Requests, nil
+	return took, nil
 }
 
 // profile writes a profile of Caddy under each function's load.
-func (l *loader) profile(ctx context.Context, s *site, dir string) error {
+func profile(ctx context.Context, s *site, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -169,7 +129,7 @@ func (l *loader) profile(ctx context.Context, s *site, dir string) error {
 		loaded, cancel := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {
-			_, err := l.run(loaded, s.caddy.URL(row.path), 16, (seconds+1)*time.Second)
+			_, err := load(loaded, s.caddy.Address, row, 16, (seconds+1)*time.Second)
 			ended <- err
 		}()
 		a, err := process.Ask(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, seconds), "")

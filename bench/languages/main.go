@@ -1,13 +1,13 @@
 // Command languages measures programs in interpreted languages, each request in a sandbox of its own
 // that begins where the interpreter has started, beside the same files in the servers that their
 // authors would run behind Caddy's reverse_proxy: gunicorn, puma, node and php-fpm, with as many processes as
-// there are processors. Caddy, the servers and wrk, the load generator, share the processors of one machine.
+// there are processors. Caddy, the servers and the load generator share the processors of one machine.
 //
 // Rounds are interleaved: every round measures every row once, in another order. Reported are the medians over
 // the rounds and, of the ratios within a round, the extremes too.
 //
 //	eval "$(.ci/install-interpreters)"                     # or GOJINN_TEST_PYTHON=python.wasm and so on
-//	apt install wrk python3-flask gunicorn puma ruby-rack nodejs php-fpm
+//	apt install python3-flask gunicorn puma ruby-rack nodejs php-fpm
 //	go run ./bench/languages                               # about five minutes
 //	go run ./bench/languages -o bench/results/languages.md # and record it
 //	go run ./bench/languages -rounds 1 -duration 300ms -calls 5
@@ -22,7 +22,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"regexp"
 	"time"
@@ -70,10 +69,6 @@ func run(ctx context.Context, o options) error {
 	if _, err := os.Stat("cmd/gojinn"); err != nil {
 		return errors.New("run it in the root of the repository: go run ./bench/languages")
 	}
-	wrk, err := exec.LookPath("wrk")
-	if err != nil {
-		return errors.New("wrk, the load generator, is not installed: apt install wrk, brew install wrk, or https://github.com/wg/wrk")
-	}
 	dir, err := os.MkdirTemp("", "gojinn-languages-")
 	if err != nil {
 		return err
@@ -85,12 +80,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	r := &results{machine: report.ThisMachine(), rounds: o.rounds, duration: o.duration, calls: o.calls, load: loadAverage(), notes: s.notes}
-	l := &loader{wrk: wrk, dir: dir}
-	if r.rows, err = l.measure(ctx, s, o); err != nil {
+	if r.rows, err = measure(ctx, s, o); err != nil {
 		return err
 	}
 	if o.profiles != "" {
-		if err := l.profile(ctx, s, o.profiles); err != nil {
+		if err := profile(ctx, s, o.profiles); err != nil {
 			return err
 		}
 	}

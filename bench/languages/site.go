@@ -94,6 +94,11 @@ func startSite(ctx context.Context, dir string, only *regexp.Regexp) (*site, err
 	if err := s.startCaddy(ctx); err != nil {
 		return s, err
 	}
+	if len(s.programs) > 0 {
+		if err := s.awaitSandboxes(ctx); err != nil {
+			return s, err
+		}
+	}
 	for _, r := range s.rows {
 		if err := s.probe(ctx, r); err != nil {
 			return s, err
@@ -273,8 +278,25 @@ func (s *site) startCaddy(ctx context.Context) error {
 	})
 }
 
+// sandboxes is how many of them each function has: as many as may run at once by default.
+var sandboxes = 4 * processes
+
+// awaitSandboxes waits until all are ready. Requests would make them too, but a start takes seconds
+// in some languages, and is measured by itself.
+func (s *site) awaitSandboxes(ctx context.Context) error {
+	progress("waiting for %d sandboxes of each function", sandboxes)
+	return s.caddy.Await(ctx, 10*time.Minute, func() bool {
+		text, err := s.caddy.Metrics(ctx)
+		if err != nil {
+			return false
+		}
+		parked, err := process.Metric(text, "gojinn_sandboxes", `state="parked"`)
+		return err == nil && int(parked) >= sandboxes*len(s.programs)
+	})
+}
+
 // caddyfile is the configuration. Functions have their defaults, but for a queue that refuses nobody
-// and sandboxes that stay ready from round to round.
+// and sandboxes that are ready and stay so from round to round.
 func (s *site) caddyfile(address string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{
@@ -291,14 +313,16 @@ func (s *site) caddyfile(address string) string {
 		defaults {
 			concurrency %d queue 1024 wait 1m
 			timeout 1m
+			warm %d
 			idle 10m
 		}
 	}
 }
 
 http://%s {
+	metrics /metrics
 	respond /hello "hello"
-`, s.admin, filepath.Join(s.dir, "storage"), s.cache(), 4*processes, address)
+`, s.admin, filepath.Join(s.dir, "storage"), s.cache(), sandboxes, sandboxes, address)
 	for _, r := range s.servers {
 		fmt.Fprintf(&b, "\thandle_path /native-%s/* {\n\t\treverse_proxy %s\n\t}\n", r.name, r.process.Address)
 	}
