@@ -148,6 +148,7 @@ func (m *devModule) route(name string, function json.RawMessage) []any {
 // begin starts functions that an interpreter runs ahead of their first calls: what is wrong with their
 // sources is told when they are saved, not when somebody asks for them.
 func (s *devServer) begin(ctx context.Context) {
+	defer s.report() // changes are told from here on
 	for _, h := range published.publishers() {
 		h.show(func(f *function) {
 			m := s.modules[f.name]
