@@ -94,6 +94,7 @@ func TestDevSite(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(dir, "style.css"), "body { color: red }")
 	writeFile(t, filepath.Join(dir, ".secret"), "mine")
+	writeFile(t, filepath.Join(dir, "other.wasm"), "mine")
 	writeFile(t, filepath.Join(dir, "deep", "who.php"), "<?php include __DIR__ . '/../lib.inc'; echo who(), ' ', $_SERVER['SCRIPT_NAME'], ' ', $_SERVER['PATH_INFO'] ?? '-';")
 	lib := filepath.Join(dir, "lib.inc")
 	writeFile(t, lib, "<?php function who() { return 'me'; }")
@@ -109,7 +110,7 @@ func TestDevSite(t *testing.T) {
 		{"/style.css", 200, "body { color: red }"},
 		{"/deep/who.php/more", 200, "me /php/deep/who.php /more"},
 		{"/.secret", 404, "404"},
-		{"/php-cgi.wasm", 404, "404"},
+		{"/other.wasm", 404, "404"},
 		{"/what/ever?name=Cy", 200, `{"hello":"Cy"}`},
 	} {
 		r, err := http.Get(base + test.path)
