@@ -83,6 +83,24 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestParseStat(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		text string
+		want time.Duration
+		ok   bool
+	}{
+		{"7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 9 9 20 0 1 0", 2 * time.Second, true},
+		{"7 (a) S 1 7", 0, false},
+		{"7 (a) S 1 7 7 0 -1 4194560 1 2 3 4 x 50 9 9 20", 0, false},
+		{"", 0, false},
+	} {
+		if got, ok := parseStat(test.text); got != test.want || ok != test.ok {
+			t.Errorf("%s: got %s, %v", test.text, got, ok)
+		}
+	}
+}
+
 // full is a site on which everything runs.
 func full() *site {
 	s := &site{dir: "/tmp/a b", admin: "127.0.0.1:2", programs: programs}
@@ -119,7 +137,8 @@ func TestRows(t *testing.T) {
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	took := func(perSecond float64, p50 time.Duration) [][]sample {
-		s := []sample{{perSecond, p50, p50}, {perSecond, p50, p50}, {perSecond, p50, p50}}
+		one := sample{perSecond: perSecond, p50: p50, p99: p50, processor: 0.001}
+		s := []sample{one, one, one}
 		return [][]sample{s, s}
 	}
 	ours := &measured{row{group: "a", label: "ours", function: true, least: 0.8, most: 2 * time.Millisecond}, took(80, 2*time.Millisecond)}

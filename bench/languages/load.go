@@ -25,6 +25,8 @@ var connections = []int{1, 16}
 type sample struct {
 	perSecond float64
 	p50, p99  time.Duration
+	requests  int
+	processor float64 // seconds of processor time that a request took of Caddy and the server behind it; 0: not known
 }
 
 // A measured row has, for each of connections, a sample of every round.
@@ -50,7 +52,11 @@ func measure(ctx context.Context, s *site, o options) ([]*measured, error) {
 			}
 			for i, n := range connections {
 				time.Sleep(pause)
+				before, ok := s.processorTime()
 				got, err := load(ctx, s.caddy.Address, m.row, n, o.duration)
+				if after, too := s.processorTime(); ok && too && got.requests > 0 {
+					got.processor = (after - before).Seconds() / float64(got.requests)
+				}
 				if err != nil {
 					return nil, fmt.Errorf("loading %s with %d connections: %w", m.name(), n, err)
 				}
@@ -79,7 +85,7 @@ func load(ctx context.Context, address string, r row, conns int, duration time.D
 		return sample{}, err
 	}
 	each := slices.Sorted(slices.Values(slices.Concat(took...)))
-	return sample{float64(len(each)) / whole.Seconds(), each[len(each)/2], each[len(each)*99/100]}, nil
+	return sample{perSecond: float64(len(each)) / whole.Seconds(), p50: each[len(each)/2], p99: each[len(each)*99/100], requests: len(each)}, nil
 }
 
 // askAgain asks again and again on one connection until the time is up, at least once, and returns how long each answer

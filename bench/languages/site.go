@@ -81,8 +81,8 @@ func startSite(ctx context.Context, dir string, only *regexp.Regexp) (*site, err
 		if !p.packages {
 			continue
 		}
-		if err := s.compilePackages(ctx, p); err != nil {
-			return s, err
+		if err := s.compilePackages(ctx, p); err != nil { // it starts without, but slowly
+			s.note("%v", err)
 		}
 	}
 	if len(s.programs) > 0 {
@@ -247,7 +247,8 @@ func (s *site) compilePackages(ctx context.Context, p *program) error {
 	}
 	cmd := exec.CommandContext(ctx, s.binary, "function", "call", p.module(), "--config", config)
 	cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		return fmt.Errorf("compiling the packages of %s: %w: %s", p.name, err, out)
 	}
 	return nil
@@ -282,17 +283,33 @@ func (s *site) startCaddy(ctx context.Context) error {
 var sandboxes = 4 * processes
 
 // awaitSandboxes waits until all are ready. Requests would make them too, but a start takes seconds
-// in some languages, and is measured by itself.
+// in some languages, and is measured by itself. A program that has none then is not measured: it doesn't start, or only with a
+// request.
 func (s *site) awaitSandboxes(ctx context.Context) error {
 	progress("waiting for %d sandboxes of each function", sandboxes)
-	return s.caddy.Await(ctx, 10*time.Minute, func() bool {
+	ready := func(name string) int {
 		text, err := s.caddy.Metrics(ctx)
 		if err != nil {
-			return false
+			return 0
 		}
-		parked, err := process.Metric(text, "gojinn_sandboxes", `state="parked"`)
-		return err == nil && int(parked) >= sandboxes*len(s.programs)
+		parked, _ := process.Metric(text, "gojinn_sandboxes", fmt.Sprintf(`function=%q,state="parked"`, name)) // 0 is none
+		return int(parked)
+	}
+	err := s.caddy.Await(ctx, 4*time.Minute, func() bool {
+		return !slices.ContainsFunc(s.programs, func(p *program) bool { return ready(p.name) < sandboxes })
 	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	for _, p := range s.programs {
+		n := ready(p.name)
+		if n == sandboxes {
+			continue
+		}
+		s.note("%s, %s: not measured, %d of %d sandboxes were ready after some minutes.", p.language, p.what, n, sandboxes)
+		s.rows = slices.DeleteFunc(s.rows, func(r row) bool { return r.function && strings.HasPrefix(r.path, "/"+p.name+"/") })
+	}
+	return nil
 }
 
 // caddyfile is the configuration. Functions have their defaults, but for a queue that refuses nobody
