@@ -458,15 +458,19 @@ def _wsgi(app):
 
 def _needs(function):
     """How many arguments a callable needs, None if that can't be seen."""
-    bound = 0
-    if not hasattr(function, "__code__"):
-        if isinstance(function, type):
-            function, bound = function.__init__, 1
-        elif not hasattr(function, "__func__"):
-            function, bound = type(function).__call__, 1
-        if hasattr(function, "__func__"):
-            function, bound = function.__func__, 1
+    bound = 1
+    if isinstance(function, type):
+        function = function.__init__
+    elif hasattr(function, "__func__"):
+        function = function.__func__
+    elif hasattr(function, "__code__"):
+        bound = 0
+    else:
+        function = type(function).__call__
     code = getattr(function, "__code__", None)
+    while code and code.co_flags & 4 and hasattr(function, "__wrapped__"):  # functools.wraps, around *args
+        function = function.__wrapped__
+        code = getattr(function, "__code__", None)
     return code and code.co_argcount - bound - len(function.__defaults__ or ())
 
 
@@ -613,6 +617,8 @@ def _patch_random(module, load):
     """Notes the generators that are made without a seed, and so get another one for each request."""
     load()
     _unseeded.append(module._inst)
+    # Who made the generators that are there already can't be told: better one too many than one that repeats.
+    _unseeded.extend([r for r in gc.get_objects() if issubclass(type(r), module._random.Random) and r is not module._inst])
     plain = module.Random.seed
 
     def seed(self, a=None, version=2):
@@ -676,17 +682,15 @@ class _Imports:
     """Finds modules that are to be changed: a change is a function of the module and of what loads it."""
 
     def __init__(self, changes):
-        self.changes = {}
+        self.changes = changes
         for name, change in changes.items():
             if name in sys.modules:
                 change(sys.modules[name], lambda: None)
-            else:
-                self.changes[name] = change
 
     def find_spec(self, name, path, target=None):
         if name not in self.changes:
             return None
-        change = self.changes.pop(name)
+        change = self.changes[name]
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
