@@ -440,6 +440,8 @@ def _wsgi(app):
         def write(piece):
             if not started:
                 raise RuntimeError("the application writes before it has called start_response")
+            if not isinstance(piece, bytes):
+                raise TypeError("a WSGI application's body is bytes, not %s" % type(piece).__name__)
             reply.write(piece)
 
         result = app(_environ(request), start_response)
@@ -587,6 +589,7 @@ def _mute(environ, start_response):
 def _park():
     """Gets the program ready to be continued again and again from here."""
     gc.collect()
+    _open.extend(_files())
     gc.freeze()  # a collection doesn't go through, and so change, what all requests share
     sys.stderr.flush()
     try:
@@ -599,10 +602,28 @@ def _park():
         os.close(snapshot)
 
 
+_buffered = frozenset((io.BufferedRandom, io.BufferedWriter, io.TextIOWrapper))
+_open = []  # files that start-up has left open
+
+
+def _files():
+    """The files whose ends may still be in buffers, of those that are not frozen."""
+    objects = gc.get_objects()
+    if _buffered.isdisjoint(map(type, objects)):
+        return []
+    return [o for o in objects if type(o) in _buffered]
+
+
 def _leave(code):
     """Ends the program at once: taking the interpreter down takes 20 milliseconds."""
     try:
         atexit._run_exitfuncs()
+        for file in _open + _files():
+            try:
+                if not file.closed:
+                    file.flush()
+            except (OSError, ValueError) as e:
+                print("a file was not written to its end: %s" % e, file=sys.stderr)
         sys.stderr.flush()
     finally:
         os._exit(code)
@@ -1025,7 +1046,7 @@ class _Socket:
         self._sent.append(bytes(data))
 
     def request(self):
-        """Makes the request that has been sent."""
+        """Makes the request that has been sent, and begins to read the answer."""
         if not self._sent:
             return
         head, _, body = b"".join(self._sent).partition(b"\r\n\r\n")
@@ -1040,18 +1061,17 @@ class _Socket:
             body = _dechunk(body)
         self.close()
         url = target if "://" in target else self._origin + target
-        self._file = _ask({"method": method, "url": url, "headers": fields, "stream": True}, self._timeout, body)
+        self._file = io.open(_ask({"method": method, "url": url, "headers": fields, "stream": True}, self._timeout, body), "rb")
+        self._answer = _decode(self._file.readline().decode())
+        if "error" in self._answer:
+            self.close()
+            raise _net_error(self._answer)
 
     def makefile(self, mode="rb", *_):
-        """Begins to read the answer."""
+        """The answer, as it would come over a connection."""
         self.request()
-        file = io.open(self._file, "rb")
-        self._file = None
-        answer = _decode(file.readline().decode())
-        if "error" in answer:
-            file.close()
-            raise _net_error(answer)
-        head = ["HTTP/1.1 %d " % answer["status"]]
+        file, self._file, answer = self._file, None, self._answer
+        head = ["HTTP/1.1 %d %s" % (answer["status"], _reason(answer["status"]))]
         for name, values in answer["headers"].items():
             if name.lower() not in ("transfer-encoding", "connection"):
                 head += ["%s: %s" % (name, value) for value in values]
@@ -1060,8 +1080,14 @@ class _Socket:
 
     def close(self):
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
+
+
+def _reason(status):
+    from http.client import responses
+
+    return responses.get(status, "")
 
 
 def _dechunk(body):
@@ -1106,20 +1132,24 @@ def _patch_http_client(module, load):
 
 
 def _find(name):
-    """Imports what "module", "module:attribute" or "module:function()" names."""
+    """Imports what "module", "module:attribute" or "module:function()" names. Also says whether
+    its name is that of a WSGI application, for those of which nothing else tells."""
     import importlib
 
     module, colon, attribute = name.partition(":")
     found = importlib.import_module(module)
+    call = attribute.endswith("()")
     if colon:
-        path = attribute[:-2] if attribute.endswith("()") else attribute
-        for part in path.split("."):
-            found = getattr(found, part)
-        return found() if attribute.endswith("()") else found
-    for attribute in ("handler", "app", "application"):
-        if hasattr(found, attribute):
-            return getattr(found, attribute)
-    raise AttributeError("module %r has neither handler nor app nor application; name what to serve: %s:<attribute>" % (module, module))
+        attribute = attribute[:-2] if call else attribute
+    else:
+        for attribute in ("handler", "app", "application"):
+            if hasattr(found, attribute):
+                break
+        else:
+            raise AttributeError("module %r has neither handler nor app nor application; name what to serve: %s:<attribute>" % (module, module))
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found() if call else found, attribute.endswith(("app", "application"))
 
 
 def _compile(args):
@@ -1144,7 +1174,10 @@ def _main(args):
     if not args:
         sys.exit("usage: gojinn.py [--warm <path>]… <module>[:<attribute>] [<argument>…]")
     sys.argv = args
-    serve(_find(args[0]), warm=warm)
+    found, application = _find(args[0])
+    if application and _needs(found) != 1:
+        serve(wsgi=found, warm=warm)
+    serve(found, warm=warm)
 
 
 sys.meta_path.insert(0, _Imports({

@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +20,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/gojinn/gojinn"
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/vfs"
 )
@@ -265,4 +274,71 @@ func folder(tb testing.TB, namesAndTexts ...string) string {
 		}
 	}
 	return dir
+}
+
+// site serves a program, given by its arguments and its folder, with these options, by Caddy, until the test ends.
+func site(t *testing.T, language, args, dir, options string) (address string) {
+	t.Helper()
+	module := modulePath(t, language)
+	data := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", data)
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	l.Close()
+	text := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	storage file_system %s
+	log {
+		level ERROR
+	}
+	gojinn {
+		cache_dir %s
+		store default memory
+	}
+}
+http://%s {
+	gojinn %s {
+		args %s
+		timeout 1m
+		memory 256MiB
+		allow dir %s /app
+%s
+	}
+}
+`, data, filepath.Join(cache, "gojinn-interpreters"), address, module, args, dir, options)
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return address
+}
+
+// checks asks a program for a page that reports what isn't as it should be.
+func checks(t *testing.T, address string) {
+	t.Helper()
+	client := http.Client{Timeout: time.Minute}
+	r, err := client.Get("http://" + address + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if text, err := io.ReadAll(r.Body); err != nil || r.StatusCode != 200 || string(text) != "done\n" {
+		t.Errorf("got %d %q, %v", r.StatusCode, text, err)
+	}
 }

@@ -1,6 +1,7 @@
 package interpreters
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -8,9 +9,11 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/vfs"
@@ -333,6 +336,8 @@ class App:
 		{"main:Class", "", "class"},
 		{"main:App()", "", "app"},
 		{"main", "import functools\n@functools.wraps(factory())\ndef app(*args): return factory()(*args)", "made"},
+		{"main:make_app()", "def make_app(): return lambda *args: factory()(*args)", "made"},
+		{"main", "app = lambda request: 'no application'", "no application"},
 		{"main", "import functools\nhandler = functools.partial(Many.one, None)", "method ['main']"},
 		{"main", "import gojinn\nassert gojinn.Request is sys.modules['__main__'].Request\ndef handler(r): return type(r) is gojinn.Request and 'same'", "same"},
 		{"main", "import gojinn\ngojinn.serve(wsgi=lambda e, *s, **k: s[0]('200 OK', []) and [b'wsgi='])", "wsgi="},
@@ -574,6 +579,369 @@ gojinn.serve(lambda request: "%r %r %r" % (own.random(), older(), random.random(
 				t.Errorf("twice: %s", key)
 			}
 			seen[key] = true
+		}
+	}
+}
+
+// pythonEcho is a WSGI application that tells its environment.
+const pythonEcho = `
+import json
+
+def app(environ, start_response):
+    plain = {name: value for name, value in environ.items() if isinstance(value, (str, bool, tuple))}
+    plain["body"] = environ["wsgi.input"].read().decode()
+    plain["request"] = environ["gojinn.request"].id
+    start_response("200 Whatever", [("Content-Type", "application/json"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2"), ("X-Latin", "\xc3\xa9"), ("X-Text", "\u20ac")])
+    return [json.dumps(plain).encode()]
+`
+
+// A WSGI application sees what PEP 3333 promises.
+func TestPythonWSGI(t *testing.T) {
+	t.Parallel()
+	f := python(t, "main", "main.py", pythonEcho)
+	members := object{
+		"method": "POST", "uri": "/a%20b/%C3%A9?x=%20", "original_uri": "/mounted/a%20b/%C3%A9?x=%20", "path": "/a b/é", "scheme": "https", "host": "example.com:8443", "proto": "HTTP/2.0",
+		"headers": object{
+			"Content-Type": []string{"text/plain"}, "Content-Length": []string{"2"}, "Accept": []string{"a", "b"}, "Cookie": []string{"a=1", "b=2"},
+			"X-Latin": []string{"é"}, "Proxy": []string{"evil"}, "X_Under": []string{"evil"},
+		},
+		"body": "é",
+	}
+	want := object{
+		"REQUEST_METHOD": "POST", "SCRIPT_NAME": "/mounted", "PATH_INFO": "/a b/Ã©", "QUERY_STRING": "x=%20", "SERVER_NAME": "example.com", "SERVER_PORT": "8443",
+		"HTTP_HOST": "example.com:8443", "SERVER_PROTOCOL": "HTTP/2.0", "REMOTE_ADDR": "203.0.113.9", "CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "2",
+		"HTTP_ACCEPT": "a,b", "HTTP_COOKIE": "a=1; b=2", "HTTP_X_LATIN": "Ã©", "HTTP_PROXY": nil, "HTTP_X_UNDER": nil, "HTTP_CONTENT_TYPE": nil, "HTTP_CONTENT_LENGTH": nil,
+		"REQUEST_URI": "/mounted/a%20b/%C3%A9?x=%20", "wsgi.url_scheme": "https", "wsgi.run_once": true, "body": "é", "request": "7b6ff5d4-6a3c-4c2c-9a51-8a7ad6b0d1f3",
+	}
+	wantHeaders := map[string]any{"Content-Type": "application/json", "Set-Cookie": []any{"a=1", "b=2"}, "X-Latin": "é", "X-Text": "€"}
+	same := func(name, body string, headers map[string]any) {
+		t.Helper()
+		var got object
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		for member, value := range want {
+			if got[member] != value {
+				t.Errorf("%s: %s: got %v, want %v", name, member, got[member], value)
+			}
+		}
+		if !reflect.DeepEqual(headers, wantHeaders) {
+			t.Errorf("%s: got %v, want %v", name, headers, wantHeaders)
+		}
+	}
+	for range 2 {
+		r := run(t, f, request(members))
+		same("json", r.Body, r.Headers)
+	}
+	head, body, _, err := pythonStream(t, f, request(members), "é")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers, _ := head["headers"].(map[string]any)
+	same("stream", body, headers)
+
+	want = object{"SERVER_NAME": "[::1]", "SERVER_PORT": "80", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "SCRIPT_NAME": "", "PATH_INFO": "/"}
+	r := run(t, f, request(object{"host": "[::1]:80"}))
+	same("no body", r.Body, r.Headers)
+	delete(members["headers"].(object), "Content-Length") // as of a client that sends it in chunks
+	want = object{"CONTENT_LENGTH": nil, "body": "é"}
+	head, body, _, err = pythonStream(t, f, request(members), "é")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers, _ = head["headers"].(map[string]any)
+	same("chunks", body, headers)
+	if kind, why := f.settled(t); kind != engine.StartSnapshot {
+		t.Errorf("got %s: %s", kind, why)
+	}
+}
+
+// Python's own judge of WSGI servers finds nothing.
+func TestPythonWSGIValidator(t *testing.T) {
+	t.Parallel()
+	f := python(t, "main", "main.py", `
+import warnings
+from wsgiref.validate import validator
+warnings.simplefilter("error")
+
+@validator
+def app(environ, start_response):
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/write":
+        write(b"written,")
+    read = environ["wsgi.input"]
+    return [read.readline(), b"|", read.read(3), b"|", *read.readlines(), b"|", read.read(1)]
+`)
+	for _, r := range []object{
+		pythonGet("/"),
+		request(object{"method": "POST", "uri": "/a?b=%C3%A9", "headers": object{"X-É": []string{"é"}, "Content-Length": []string{"4"}}, "body": "text"}),
+		request(object{"scheme": "https", "host": "[::1]:1", "original_uri": "/a/b/"}),
+		request(object{"host": "", "proto": "HTTP/1.0"}),
+	} {
+		if got, err := try(t, f, r); err != nil || got.Status != 200 || got.Log != "" {
+			t.Errorf("%v: got %v, log %q", r, err, got.Log)
+		}
+	}
+	const body, want = "a\nb\nc\nd", "written,a\n|b\nc|\nd|"
+	if r := run(t, f, with(pythonGet("/write"), object{"body": body})); r.Body != want || r.Log != "" {
+		t.Errorf("got %q, log %q", r.Body, r.Log)
+	}
+	if _, got, log, err := pythonStream(t, f, pythonGet("/write"), body); err != nil || got != want || log != "" {
+		t.Errorf("got %v, %q, log %q", err, got, log)
+	}
+}
+
+// An application may change its mind until it has sent something, and is always closed.
+func TestPythonWSGIErrors(t *testing.T) {
+	t.Parallel()
+	f := python(t, "main", "main.py", `
+import sys
+
+class Body:
+    def __init__(self, *pieces):
+        self.pieces = iter(pieces)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        piece = next(self.pieces)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    def close(self):
+        print("closed", file=sys.stderr)
+
+def app(environ, start):
+    path = environ["PATH_INFO"]
+    if path == "/never": return Body(b"")
+    if path == "/early": return Body(b"a")
+    def late():
+        start("200 OK", [])
+        yield b"late"
+    if path == "/late": return late()
+    write = start("200 OK", [("X-A", "1")])
+    if path == "/twice": start("200 OK", [])
+    if path in ("/again", "/sent"):
+        if path == "/sent": write(b"secret")
+        try:
+            raise ValueError("on purpose")
+        except ValueError:
+            start("500 No", [("X-B", "1")], sys.exc_info())
+        return [b"sorry"]
+    if path == "/middle": return Body(b"secret", ValueError("on purpose"))
+    if path == "/text": return Body("text")
+    if path == "/status": start("abc", [], (ValueError, ValueError("x"), None))
+    if path == "/empty": return Body()
+    return Body(b"a", b"", b"b")
+`)
+	for path, want := range map[string]response{
+		"/":      {Status: 200, Body: "ab", Headers: map[string]any{"X-A": "1"}, Log: "closed\n"},
+		"/empty": {Status: 200, Headers: map[string]any{"X-A": "1"}, Log: "closed\n"},
+		"/again": {Status: 500, Body: "sorry", Headers: map[string]any{"X-B": "1"}},
+		"/late":  {Status: 200, Body: "late", Headers: map[string]any{}},
+	} {
+		got := run(t, f, pythonGet(path))
+		if got.Status != want.Status || got.Body != want.Body || !reflect.DeepEqual(got.Headers, want.Headers) || got.Log != want.Log {
+			t.Errorf("%s: got %d %v %q, log %q", path, got.Status, got.Headers, got.Body, got.Log)
+		}
+		head, body, log, err := pythonStream(t, f, pythonGet(path), "")
+		if err != nil || head["status"] != float64(want.Status) || body != want.Body || log != want.Log {
+			t.Errorf("%s as a stream: got %v, %v %q, log %q", path, err, head, body, log)
+		}
+	}
+	for path, want := range map[string]string{
+		"/never": "RuntimeError: the application", "/early": "RuntimeError: the application writes before", "/twice": "start_response was called twice", "/sent": "ValueError: on purpose",
+		"/middle": "closed\nTraceback", "/text": "TypeError: a WSGI application's body is bytes", "/status": "ValueError",
+	} {
+		if log := pythonFails(t, f, pythonGet(path), 1); !strings.Contains(log, want) {
+			t.Errorf("%s: log %q", path, log)
+		}
+	}
+}
+
+// By the contract stream bodies go both ways in pieces.
+func TestPythonStream(t *testing.T) {
+	t.Parallel()
+	f := python(t, "main", "main.py", `
+import time
+from gojinn import Response
+
+def late():
+    yield "begun"
+    raise ValueError("on purpose")
+
+def handler(request):
+    match request.path:
+        case "/whole": return request.body
+        case "/text": return request.text()
+        case "/dict": return {"a": len(request.body)}
+        case "/upper": return Response((line.upper() for line in request.stream), headers={"Content-Type": "text/plain"})
+        case "/bytes": return 200, {"Content-Type": "x/y"}, iter(lambda: request.stream.read1(70000), b"")
+        case "/unread": return "unread"
+        case "/empty": return Response(status=204)
+        case "/late": return late()
+        case "/fail": raise ValueError("on purpose")
+`)
+	long := strings.Repeat("many lines\n", 100_000)
+	for _, test := range []struct {
+		path, body string
+		status     float64
+		want       string
+	}{
+		{"/whole", "", 200, ""},
+		{"/whole", "one\ntwo\xff", 200, "one\ntwo\xff"},
+		{"/whole", long, 200, long},
+		{"/text", "é", 200, "é"},
+		{"/dict", "12345", 200, `{"a":5}`},
+		{"/upper", "a\nb", 200, "A\nB"},
+		{"/upper", long, 200, strings.ToUpper(long)},
+		{"/bytes", long, 200, long},
+		{"/unread", long, 200, "unread"},
+		{"/empty", "", 204, ""},
+	} {
+		head, got, log, err := pythonStream(t, f, pythonGet(test.path), test.body)
+		if err != nil || got != test.want || head["status"] != test.status || head["body"] != nil || log != "" {
+			t.Errorf("%s: got %v, %v, %d bytes %.50q, log %q", test.path, err, head, len(got), got, log)
+		}
+	}
+	for path, want := range map[string]string{"/late": "begun", "/fail": ""} {
+		_, got, log, err := pythonStream(t, f, pythonGet(path), "")
+		var exit *engine.ExitError
+		if !errors.As(err, &exit) || got != want || !strings.Contains(log, "ValueError: on purpose\n") {
+			t.Errorf("%s: got %v, %q, log %q", path, err, got, log)
+		}
+	}
+
+	// What comes is answered as it comes.
+	in, feed := io.Pipe()
+	out, tell := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f.Run(t.Context(), in, tell, io.Discard)
+		tell.CloseWithError(err)
+		ended <- err
+	}()
+	head := pythonGet("/upper")
+	delete(head, "body")
+	line, err := json.Marshal(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := feed.Write(append(line, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(out)
+	for i, word := range []string{"one", "two", "three"} {
+		if _, err := io.WriteString(feed, word+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if got, err := answers.ReadString('\n'); err != nil || !strings.HasPrefix(got, `{"status":200,`) {
+				t.Fatalf("got %q, %v", got, err)
+			}
+		}
+		if got, err := answers.ReadString('\n'); err != nil || got != strings.ToUpper(word)+"\n" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	feed.Close()
+	if rest, err := io.ReadAll(answers); err != nil || len(rest) > 0 {
+		t.Errorf("got %q, %v", rest, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// What is written to a file that isn't closed isn't lost, and what is to be done at exit is done.
+func TestPythonExit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := launch(t, program{
+		language: "python", args: []string{"python", "/app/gojinn.py", "main"},
+		dir: pythonFolder(t, "main.py", `
+import atexit, sys
+kept = []
+
+@atexit.register
+def bye():
+    print("bye", file=sys.stderr)
+
+def handler(request):
+    open("/rw/a", "w").write("written")
+    with open("/rw/b", "wb") as file:
+        file.write(b"closed")
+    kept.append(open("/rw/c", "w"))
+    kept[0].write("kept")
+    kept.append(open("/rw/d", "wb"))
+    kept[1].write(b"bytes")
+    kept.append(open("/rw/e", "w+b"))
+    kept[2].write(b"both")
+    kept.append(kept)
+    return ""
+`),
+		grant: func(g *engine.Grants) error { return g.Mount("/rw", &vfs.HostDir{Path: dir, Writable: true}) },
+	})
+	if r := run(t, f, request(nil)); r.Log != "bye\n" {
+		t.Errorf("log %q", r.Log)
+	}
+	for name, want := range map[string]string{"a": "written", "b": "closed", "c": "kept", "d": "bytes", "e": "both"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
+// Modules that were compiled are not compiled again.
+func TestPythonCompile(t *testing.T) {
+	t.Parallel()
+	dir := pythonFolder(t, "main.py", "import part\nhandler = lambda request: part.text\n", "part.py", "text = 'one'\n")
+	f := launch(t, program{
+		language: "python", args: []string{"python", "/app/gojinn.py", "--compile", "/rw"}, dir: dir,
+		grant: func(g *engine.Grants) error { return g.Mount("/rw", &vfs.HostDir{Path: dir, Writable: true}) },
+	})
+	if r := run(t, f, request(nil)); r.Status != 200 || r.Body != `{"compiled":["/rw"],"failed":[]}` {
+		t.Errorf("got %d %s, log %q", r.Status, r.Body, r.Log)
+	}
+	// Other text of the same size and age: what is seen of it is what was compiled.
+	path := filepath.Join(dir, "part.py")
+	stat, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, []byte("text = 'two'\n"), 0o600), os.Chtimes(path, stat.ModTime(), stat.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	served := func() *function {
+		return launch(t, program{language: "python", args: []string{"python", "/app/gojinn.py", "main"}, dir: dir})
+	}
+	if r := run(t, served(), request(nil)); r.Body != "one" {
+		t.Errorf("got %q: it was compiled again", r.Body)
+	}
+	later := stat.ModTime().Add(2 * time.Second)
+	if err := errors.Join(os.Chtimes(path, later, later), os.WriteFile(filepath.Join(dir, "bad.py"), []byte("1 +\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, served(), request(nil)); r.Body != "two" {
+		t.Errorf("got %q of a module that has changed", r.Body)
+	}
+	if r := run(t, f, request(nil)); r.Status != 500 || r.Body != `{"compiled":["/rw"],"failed":["/rw"]}` || !strings.Contains(r.Log, "bad.py") {
+		t.Errorf("got %d %s, log %q", r.Status, r.Body, r.Log)
+	}
+}
+
+// BenchmarkPython answers requests with JSON.
+func BenchmarkPython(b *testing.B) {
+	f := python(b, "main", "main.py", "def handler(request): return {'hello': request.query.get('name', ['world'])[0]}\n")
+	in, err := json.Marshal(pythonGet("/?name=Ada"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := f.Run(b.Context(), bytes.NewReader(in), io.Discard, io.Discard); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,14 +14,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
-
-	_ "github.com/gojinn/gojinn"
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/vfs"
 )
@@ -543,68 +535,7 @@ end
 // rubySite serves a program in Ruby with these options, by Caddy, until the test ends.
 func rubySite(t *testing.T, options string, namesAndTexts ...string) (address string) {
 	t.Helper()
-	module := modulePath(t, "ruby")
-	data := t.TempDir()
-	t.Setenv("XDG_DATA_HOME", data)
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
-	text := fmt.Sprintf(`{
-	admin off
-	persist_config off
-	storage file_system %s
-	log {
-		level ERROR
-	}
-	gojinn {
-		cache_dir %s
-		store default memory
-	}
-}
-http://%s {
-	gojinn %s {
-		args ruby --disable=gems /app/gojinn.rb main.rb
-		timeout 1m
-		memory 256MiB
-		allow dir %s /app
-%s
-	}
-}
-`, data, filepath.Join(cache, "gojinn-interpreters"), address, module, rubyFolder(t, namesAndTexts...), options)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return address
-}
-
-// rubyChecks asks a program for a page that reports what isn't as it should be.
-func rubyChecks(t *testing.T, address string) {
-	t.Helper()
-	client := http.Client{Timeout: time.Minute}
-	r, err := client.Get("http://" + address + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	if text, err := io.ReadAll(r.Body); err != nil || r.StatusCode != 200 || string(text) != "done\n" {
-		t.Errorf("got %d %q, %v", r.StatusCode, text, err)
-	}
+	return site(t, "ruby", "ruby --disable=gems /app/gojinn.rb main.rb", rubyFolder(t, namesAndTexts...), options)
 }
 
 // rubyCheck collects what isn't as it should be.
@@ -672,7 +603,7 @@ def handler(_)
   [200, {}, ($wrong << "done\n").join("\n")]
 end
 `)
-	rubyChecks(t, address)
+	checks(t, address)
 }
 
 // Requests go out as they were meant and their answers come back.
@@ -730,7 +661,7 @@ def handler(_)
   [200, {}, ($wrong << "done\n").join("\n")]
 end
 `)
-	rubyChecks(t, address)
+	checks(t, address)
 }
 
 // The README's programs run, and what it says of them is so.
