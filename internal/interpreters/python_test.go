@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -929,6 +932,309 @@ func TestPythonCompile(t *testing.T) {
 	}
 	if r := run(t, f, request(nil)); r.Status != 500 || r.Body != `{"compiled":["/rw"],"failed":["/rw"]}` || !strings.Contains(r.Log, "bad.py") {
 		t.Errorf("got %d %s, log %q", r.Status, r.Body, r.Log)
+	}
+}
+
+// pythonSite serves a program with these options, by Caddy, until the test ends.
+func pythonSite(t *testing.T, options string, namesAndTexts ...string) (address string) {
+	t.Helper()
+	return site(t, "python", "python /app/gojinn.py main", pythonFolder(t, namesAndTexts...), options)
+}
+
+// pythonCheck collects what isn't as it should be.
+const pythonCheck = `
+import sys
+wrong = []
+def check(got, want):
+    if got != want:
+        wrong.append("line %d: got %.200r, want %.200r" % (sys._getframe(1).f_lineno, got, want))
+
+def kind(function, *args, **named):
+    try:
+        return "nothing", function(*args, **named)
+    except OSError as e:
+        return getattr(e, "kind", type(e).__name__)
+
+def handler(request):
+    checks()
+    return "\n".join(wrong + ["done\n"])
+`
+
+// Key-value namespaces do what they say. The server's process has one Caddy, so this isn't parallel.
+func TestPythonKV(t *testing.T) {
+	address := pythonSite(t, "allow kv test {\n max_value 64KiB\n }\n allow kv other /at/other ro\n", "main.py", pythonCheck+`
+import gojinn, os
+kv = gojinn.kv("test")
+
+def checks():
+    check(kv.get("a"), None)
+    check(kv.get("a", "default"), "default")
+    check(kind(lambda: "a" in kv), ("nothing", False))
+    check(kv.delete("a"), False)
+    try:
+        kv["a"]
+    except KeyError as e:
+        check(e.args, ("a",))
+    else:
+        check("no KeyError", "")
+    kv["a"] = "1"
+    check([kv["a"], kv.get("a"), "a" in kv, open("/kv/test/a").read()], [b"1", b"1", True, "1"])
+    for value in b"two\n\0\xff", "é".encode(), b"", b"x" * 65536:
+        kv.put("a", value)
+        check(kv["a"], value)
+        kv.put("a", value, ttl=100)
+        check(kv.item("a")[0], value)
+    check(kind(kv.put, "a", "x" * 65537) in ("OSError", "too_large"), True)
+    check(kind(kv.put, "a", "x" * 65537, ttl=1), "too_large")
+    check(kind(kv.put, "a", "x" * 1000000) in ("OSError", "too_large"), True)
+    check(kv.item("none"), (None, 0))
+    kv["a"] = "v1"
+    value, version = kv.item("a")
+    check([value, version > 0], [b"v1", True])
+    check(kind(kv.cas, "a", version + 1000, "v2"), "conflict")
+    check(kind(kv.cas, "a", 0, "v2"), "exists")
+    try:
+        kv.cas("a", 0, "v2")
+    except gojinn.KVError as e:
+        check(e.version, version)
+    check(kv.cas("a", version, "v2") > version, True)
+    check([kv.create("a", "x"), kv.create("new", "made"), kv["new"], kv["a"]], [False, True, b"made", b"v2"])
+    del kv["a"]
+    check("a" in kv, False)
+    check([kv.incr("n"), kv.incr("n", 10), kv.incr("n", -1), kv["n"]], [1, 11, 10, b"10"])
+    check(kv.incr("n", 2**62) > 2**62, True)
+    check(kind(kv.incr, "new"), "not_integer")
+    check(kind(kv.get, ""), "invalid")
+    for key in "..", ".", ".do", "a/b", b"\xff\0", "é ~%", "é" * 120, "%2E":
+        check(key in kv, False)
+        kv[key] = key
+        check([kv[key], key in kv], [key if isinstance(key, bytes) else key.encode(), True])
+    check(list(kv.keys("\udcff")), ["\udcff\0"])
+    check(kv["\udcff\0"], b"\xff\0")
+    with open("/kv/test/log", "a") as file:
+        file.write("one\n")
+    with open("/kv/test/log", "a") as file:
+        file.write("two\n")
+    check(kv["log"], b"one\ntwo\n")
+    names = ["many/%04d" % n for n in range(1100)]
+    for name in names:
+        kv.put(name, b"", ttl=60)
+    check(list(kv.keys("many/")), names)
+    check(list(kv.items("many/010"))[-1], ("many/0109", b""))
+    check(list(kv.keys("none")), [])
+    check(sorted(kv)[:2], sorted(kv.keys())[:2])
+    kv.put("short", "x", ttl=0.02)
+    import time
+    time.sleep(0.1)
+    check(kv.get("short"), None)
+    other = gojinn.kv("/at/other")
+    check(other.get("a"), None)
+    check(kind(other.put, "a", "1"), "OSError")
+    check(kind(other.put, "a", "1", ttl=1), "read_only")
+    check(kind(other.incr, "a"), "read_only")
+    check(kind(gojinn.kv("none").incr, "a"), "FileNotFoundError")
+`)
+	checks(t, address)
+}
+
+// Requests go out as they were meant and their answers come back.
+func TestPythonHTTP(t *testing.T) {
+	modulePath(t, "python")
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Add("X-Many", "1")
+		w.Header().Add("X-Many", "2")
+		switch r.URL.Path {
+		case "/missing":
+			w.WriteHeader(404)
+			_, _ = io.WriteString(w, "no such page")
+		case "/bytes":
+			_, _ = w.Write([]byte("\x00\xff"))
+		case "/long":
+			_, _ = w.Write(bytes.Repeat([]byte("0123456789"), 100_000))
+		case "/size":
+			fmt.Fprint(w, len(body))
+		case "/moved":
+			http.Redirect(w, r, "/there", http.StatusFound)
+		case "/slow":
+			<-r.Context().Done()
+		case "/json":
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			_, _ = io.WriteString(w, `{"a":"é"}`)
+		case "/cut":
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "half")
+		default:
+			fmt.Fprintf(w, "%s %s %s|%s|%s", r.Method, r.RequestURI, body, r.Header.Get("Content-Type"), r.Header.Get("X-A"))
+		}
+	}))
+	defer echo.Close()
+	address := pythonSite(t, "allow http "+echo.URL+" {\n private 127.0.0.0/8\n }\nallow env URL "+echo.URL+"\n", "main.py", pythonCheck+`
+import http.client, io, json, os, urllib.error, urllib.parse, urllib.request
+from gojinn import fetch, NetError
+from urllib.request import urlopen, Request
+
+def fails(function, *args, **named):
+    try:
+        return "nothing", function(*args, **named)
+    except Exception as e:
+        return e
+
+def checks():
+    url = os.environ["URL"]
+
+    # gojinn.fetch
+    a = fetch(url + "/a?b=1")
+    check([a.status, a.body, a.text(), a.headers.get("x-many"), a.headers.get_all("X-MANY")], [200, b"GET /a?b=1 ||", "GET /a?b=1 ||", "1", ["1", "2"]])
+    check(fetch(url + "/p", body="é", headers={"X-A": "1", "Content-Type": "text/plain"}).text(), "POST /p é|text/plain|1")
+    check(fetch(url, "PUT", body={"é": [1]}).text(), 'PUT / {"é":[1]}|application/json|')
+    check(fetch(url, method="PATCH", body=[1], headers={"content-type": "x/y"}).text(), "PATCH / [1]|x/y|")
+    check(fetch(url + "/missing").status, 404)
+    check(fetch(url + "/bytes").body, b"\0\xff")
+    check(fetch(url + "/json").json(), {"a": "é"})
+    check(len(fetch(url + "/long").body), 1000000)
+    check(fetch(url + "/size", body=b"\xff" * 3000000).text(), "3000000")
+    check(fetch(url + "/size", body=b"\xff" * 300000).text(), "300000")
+    check(fetch(url + "/moved").headers.get("location"), "/there")
+    check(kind(fetch, "http://example.com/"), "refused")
+    check(kind(fetch, "nonsense"), "invalid")
+    check(kind(fetch, "http://example.com/", body=b"x" * 2000000), "refused")
+    check(isinstance(fails(fetch, url + "/slow", timeout=0.1), TimeoutError), True)
+    check(fetch(url, timeout=50).status, 200)
+    check(kind(fetch, url + "/cut"), "protocol")
+
+    # urllib
+    with urlopen(url + "/a?b=1") as r:
+        check([r.status, r.reason, r.read(), r.headers["X-Many"], r.headers.get_all("x-many"), r.url], [200, "OK", b"GET /a?b=1 ||", "1", ["1", "2"], url + "/a?b=1"])
+    check(json.load(urlopen(url + "/json")), {"a": "é"})
+    check(urlopen(url + "/json").headers.get_content_charset(), "utf-8")
+    check(urlopen(url + "/f", data=urllib.parse.urlencode({"a b": "é&"}).encode()).read(), b"POST /f a+b=%C3%A9%26|application/x-www-form-urlencoded|")
+    check(urlopen(Request(url, b"{}", {"X-A": "1", "Content-Type": "application/json"}, method="PUT")).read(), b"PUT / {}|application/json|1")
+    check(urlopen(Request(url + "/size", iter([b"a", b"bc"]), method="POST")).read(), b"3")
+    check(urlopen(Request(url + "/size", b"x" * 3000000)).read(), b"3000000")
+    check(urlopen(url + "/moved").read(), b"GET /there ||")
+    check(urlopen(Request(url, method="HEAD")).read(), b"")
+    r = urlopen(url + "/long")
+    pieces = list(iter(lambda: r.read(65537), b""))
+    check([sum(map(len, pieces)), len(pieces) > 10], [1000000, True])
+    check(len(urlopen(url + "/long").readline(10)), 10)
+    e = fails(urlopen, url + "/missing")
+    check([type(e), e.code, e.read()], [urllib.error.HTTPError, 404, b"no such page"])
+    for bad in "http://example.com/", "https://example.com/":
+        e = fails(urlopen, bad)
+        check([type(e), type(getattr(e, "reason", None)), e.reason.kind], [urllib.error.URLError, NetError, "refused"])
+    e = fails(urlopen, url + "/slow", timeout=0.1)
+    check(isinstance(getattr(e, "reason", e), TimeoutError), True)
+    check(type(fails(lambda: urlopen(url + "/cut").read())).__name__ in ("OSError", "IncompleteRead"), True)
+
+    # http.client
+    c = http.client.HTTPConnection(url[7:], timeout=30)
+    for n in range(2):
+        c.request("POST", "/x", body=io.BytesIO(b"file"), headers={"X-A": str(n)})
+        r = c.getresponse()
+        check([r.status, r.getheader("X-Many"), r.read()], [200, "1, 2", b"POST /x file||%d" % n])
+    c.putrequest("PUT", "/low")
+    c.putheader("Content-Length", "4")
+    c.endheaders()
+    c.send(b"ab")
+    c.send(b"cd")
+    check(c.getresponse().read(), b"PUT /low abcd||")
+    c.close()
+    check(type(c).__name__, "HTTPConnection")
+`)
+	checks(t, address)
+}
+
+// Flask, as Debian's package python3-flask has it, works and starts ahead of its requests.
+func TestPythonFlask(t *testing.T) {
+	t.Parallel()
+	modulePath(t, "python")
+	dir := pythonFolder(t, "main.py", `
+from flask import Flask, request, jsonify, render_template_string, redirect, session, url_for
+
+app = Flask(__name__)
+app.secret_key = "secret"
+
+@app.get("/hello/<name>")
+def hello(name):
+    return render_template_string("<p>Hello, {{ name }}! {{ url_for('hello', name='x') }}</p>", name=name)
+
+@app.post("/json")
+def data():
+    return jsonify(got=request.get_json(), args=request.args.to_dict(False), agent=request.headers.get("User-Agent")), 201
+
+@app.post("/form")
+def form():
+    file = request.files["file"]
+    return {"name": request.form["name"], "file": file.filename, "size": len(file.read())}
+
+@app.get("/count")
+def count():
+    session["n"] = session.get("n", 0) + 1
+    return str(session["n"])
+
+@app.get("/away")
+def away():
+    return redirect(url_for("hello", name="é"))
+
+@app.get("/fail")
+def fail():
+    raise ValueError("on purpose")
+
+@app.get("/events")
+def events():
+    return app.response_class((f"data: {n}\n\n" for n in range(3)), mimetype="text/event-stream")
+`)
+	const packages = "/usr/lib/python3/dist-packages"
+	for _, name := range []string{"flask", "werkzeug", "jinja2", "click", "itsdangerous", "markupsafe", "blinker"} {
+		from := filepath.Join(packages, name)
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			t.Skipf("there is no %s: python3-flask is not installed", from)
+		}
+		if err := os.CopyFS(filepath.Join(dir, "lib", name), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := launch(t, program{language: "python", args: []string{"python", "/app/gojinn.py", "--warm", "/hello/x", "main"}, dir: dir})
+	for range 2 {
+		if r := run(t, f, pythonGet("/hello/a%3Cb")); r.Status != 200 || r.Body != "<p>Hello, a&lt;b! /hello/x</p>" || r.header("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("got %d %q, log %q", r.Status, r.Body, r.Log)
+		}
+	}
+	r := run(t, f, with(pythonGet("/json?a=1"), object{"method": "POST", "headers": object{"Content-Type": []string{"application/json"}, "User-Agent": []string{"me"}}, "body": `{"é":1}`}))
+	if want := `{"agent":"me","args":{"a":["1"]},"got":{"\u00e9":1}}` + "\n"; r.Status != 201 || r.Body != want {
+		t.Errorf("got %d %q, want %q", r.Status, r.Body, want)
+	}
+	upload := with(pythonGet("/form"), object{"method": "POST", "headers": object{"Content-Type": []string{"multipart/form-data; boundary=b"}}})
+	body := "--b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\né\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n" + strings.Repeat("x", 100_000) + "\r\n--b--\r\n"
+	const uploaded = `{"file":"f","name":"\u00e9","size":100000}` + "\n"
+	if r := run(t, f, with(upload, object{"body": body})); r.Body != uploaded {
+		t.Errorf("got %d %q, log %q", r.Status, r.Body, r.Log)
+	}
+	if _, got, log, err := pythonStream(t, f, maps.Clone(upload), body); err != nil || got != uploaded {
+		t.Errorf("as a stream: got %v, %q, log %q", err, got, log)
+	}
+	r = run(t, f, pythonGet("/count"))
+	cookie, _, _ := strings.Cut(r.header("Set-Cookie"), ";")
+	for range 2 { // it is the cookie that counts, not the interpreter
+		if r := run(t, f, with(pythonGet("/count"), object{"headers": object{"Cookie": []string{cookie}}})); r.Body != "2" {
+			t.Errorf("got %q for cookie %q", r.Body, cookie)
+		}
+	}
+	if r := run(t, f, pythonGet("/away")); r.Status != 302 || r.header("Location") != "/hello/%C3%A9" {
+		t.Errorf("got %d to %q", r.Status, r.header("Location"))
+	}
+	if r := run(t, f, pythonGet("/fail")); r.Status != 500 || !strings.Contains(r.Log, "ValueError: on purpose") {
+		t.Errorf("got %d, log %q", r.Status, r.Log)
+	}
+	if r := run(t, f, pythonGet("/nothing")); r.Status != 404 {
+		t.Errorf("got %d", r.Status)
+	}
+	if _, got, _, err := pythonStream(t, f, pythonGet("/events"), ""); err != nil || got != "data: 0\n\ndata: 1\n\ndata: 2\n\n" {
+		t.Errorf("got %v, %q", err, got)
+	}
+	if kind, why := f.settled(t); kind != engine.StartSnapshot {
+		t.Errorf("got %s: %s", kind, why)
 	}
 }
 
