@@ -318,8 +318,8 @@ func exampleOf(option string) string {
 	switch option {
 	case "timeout", "idle_timeout", "idle", "unload":
 		return "1s"
-	case "check":
-		return "/health"
+	case "check", "script_root":
+		return "/path"
 	case "snapshot":
 		return "auto"
 	case "memory", "max_request", "max_response", "max_log":

@@ -414,7 +414,7 @@ func (s *devServer) state() string {
 	fmt.Fprint(&text, err)
 	for _, f := range functions {
 		if i := f.Language.Interpreter(); i != nil {
-			fmt.Fprint(&text, f.Name, i.Main, s.interpreterOf(f, i)) // its sources are the function's own to watch
+			fmt.Fprint(&text, f.Name, i.Main, interpreterOf(s.find(f, i))) // its sources are the function's own to watch
 			continue
 		}
 		sources, err := toolchain.Sources(f.Dir, s.output(f))

@@ -35,9 +35,8 @@ func (s *devServer) find(f toolchain.Function, i *toolchain.Interpreter) (string
 }
 
 // interpreterOf says which module is to run a function, such that another one has
-// another name; "" if there is none.
-func (s *devServer) interpreterOf(f toolchain.Function, i *toolchain.Interpreter) string {
-	module, err := s.find(f, i)
+// another name; "" if none has been found.
+func interpreterOf(module string, err error) string {
 	if err != nil {
 		return ""
 	}
@@ -51,7 +50,7 @@ func (s *devServer) updateInterpreted(ctx context.Context, f toolchain.Function,
 	if m.serves != "" && m.serves == module {
 		return false // a change of the module is followed where it is served, too
 	}
-	interpreter := s.interpreterOf(f, i) + " " + i.Main
+	interpreter := interpreterOf(module, err) + " " + i.Main
 	if interpreter == m.interpreter {
 		return false
 	}

@@ -130,7 +130,7 @@ func (f *function) argv() []engine.Value {
 }
 
 // programVersion is what may follow a program's name in that of its module file.
-var programVersion = regexp.MustCompile(`^[-_]?v?[0-9]+([._-][0-9A-Za-z]+)*$`)
+var programVersion = regexp.MustCompile(`^[-_.]?v?[0-9]+([._-][0-9A-Za-z]+)*$`)
 
 // isProgramName tells whether name is the module file's, with or without a version: python is that
 // of python.wasm and of python-3.12.0.wasm.
