@@ -61,6 +61,13 @@ else:
     _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+def _parse(text):
+    try:
+        return _decode(text)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+
+
 # Requests and responses.
 
 
@@ -134,7 +141,7 @@ class Request:
 
     def json(self):
         """The body's JSON. Raises ValueError if it is none."""
-        return _decode(self.text())
+        return _parse(self.text())
 
 
 class Response:
@@ -989,7 +996,7 @@ class Answer:
 
     def json(self):
         """The body's JSON. Raises ValueError if it is none."""
-        return _decode(self.body.decode())
+        return _parse(self.body.decode())
 
 
 _LINE = 1 << 20  # larger bodies are streamed: a line has a limit

@@ -10,6 +10,9 @@ import (
 
 // The Caddyfiles of the examples serve them.
 func TestCaddyfiles(t *testing.T) {
+	interpreters := map[string]struct{ module, variable string }{
+		"js": {"quickjs.wasm", "GOJINN_TEST_QUICKJS"}, "python": {"python.wasm", "GOJINN_TEST_PYTHON"},
+	}
 	t.Setenv("DATABASE_URL", "postgres://postgres:secret@localhost:1/postgres?sslmode=disable")
 	for _, test := range []struct {
 		name, method, path, body string
@@ -21,6 +24,8 @@ func TestCaddyfiles(t *testing.T) {
 		{"guestbook", http.MethodGet, "/guestbook", "", 503},
 		{"shortener-js", http.MethodPost, "/shorten", `{"url":"https://example.com/"}`, 201},
 		{"weather-js", http.MethodGet, "/weather", "", 400},
+		{"shortener-python", http.MethodPost, "/shorten", `{"url":"https://example.com/"}`, 201},
+		{"weather-python", http.MethodGet, "/weather", "", 400},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(examples, test.name, "Caddyfile"))
@@ -31,8 +36,8 @@ func TestCaddyfiles(t *testing.T) {
 			if !ok {
 				t.Fatal("it serves something else than http://localhost:8080")
 			}
-			if strings.HasSuffix(test.name, "-js") {
-				wasm := interpreter(t, "GOJINN_TEST_QUICKJS")
+			if interpreted, ok := interpreters[test.name[strings.LastIndex(test.name, "-")+1:]]; ok {
+				wasm := interpreter(t, interpreted.variable)
 				if wasm == "" {
 					t.Skip("there is no interpreter")
 				}
@@ -40,7 +45,7 @@ func TestCaddyfiles(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				directives = strings.NewReplacer(" quickjs.wasm", " "+wasm, " dir . ", " dir "+dir+" ").Replace(directives)
+				directives = strings.NewReplacer(" "+interpreted.module, " "+wasm, " dir . ", " dir "+dir+" ").Replace(directives)
 			} else {
 				directives = strings.Replace(directives, " "+test.name+".wasm", " "+module(t, test.name), 1)
 			}

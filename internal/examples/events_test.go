@@ -14,13 +14,20 @@ import (
 	"time"
 )
 
-// eventSources are the folders of the example events.
-var eventSources = []string{"events"}
+// eventSources are the versions of the example events. Those that an interpreter runs are served where the
+// variable says that it is, and to fewer clients at a time, each of which has an interpreter started.
+var eventSources = []struct {
+	folder, interpreter, variable string
+	clients                       int
+}{
+	{"events", "", "", 100},
+	{"events-python", "python.wasm", "GOJINN_TEST_PYTHON", 8},
+}
 
 // serveEvents serves an example by its Caddyfile, beside a route that has nothing to do with it.
-func serveEvents(t *testing.T, name string) (address string) {
+func serveEvents(t *testing.T, folder, interpreted, variable string) (address string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(examples, name, "Caddyfile"))
+	text, err := os.ReadFile(filepath.Join(examples, folder, "Caddyfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,16 +35,29 @@ func serveEvents(t *testing.T, name string) (address string) {
 	if !ok {
 		t.Fatal("it serves something else than http://localhost:8080")
 	}
-	directives = strings.Replace(directives, " "+name+".wasm", " "+module(t, name), 1)
+	if interpreted == "" {
+		directives = strings.Replace(directives, " "+folder+".wasm", " "+module(t, folder), 1)
+	} else {
+		wasm := interpreter(t, variable)
+		if wasm == "" {
+			t.Skip("there is no interpreter")
+		}
+		dir, err := filepath.Abs(filepath.Join(examples, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		directives = strings.NewReplacer(" "+interpreted, " "+wasm, " dir . ", " dir "+dir+" ").Replace(directives)
+	}
 	return serveSite(t, "", "respond /other alive\n"+strings.TrimSuffix(directives, "}\n"))
 }
 
-// 100 clients get their events, each when it is due, while another route goes on answering.
+// All clients get their events, each when it is due, while another route goes on answering.
 func TestEvents(t *testing.T) {
-	for _, name := range eventSources {
-		t.Run(name, func(t *testing.T) {
-			address := serveEvents(t, name)
-			const clients, count = 100, 5
+	for _, source := range eventSources {
+		t.Run(source.folder, func(t *testing.T) {
+			address := serveEvents(t, source.folder, source.interpreter, source.variable)
+			const count = 5
+			clients := source.clients
 			var listening, done sync.WaitGroup
 			listening.Add(clients)
 			client := &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -83,9 +103,9 @@ func TestEvents(t *testing.T) {
 
 // What is posted comes back line by line, while it is still being sent.
 func TestEventsDuplex(t *testing.T) {
-	for _, name := range eventSources {
-		t.Run(name, func(t *testing.T) {
-			address := serveEvents(t, name)
+	for _, source := range eventSources {
+		t.Run(source.folder, func(t *testing.T) {
+			address := serveEvents(t, source.folder, source.interpreter, source.variable)
 			conn, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)

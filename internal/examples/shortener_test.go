@@ -23,6 +23,7 @@ var shorteners = []string{"shortener", "shortener-rust", "shortener-zig", "short
 // interpretedShorteners are those that an interpreter runs: where the variable says that it is.
 var interpretedShorteners = []struct{ folder, variable, args string }{
 	{"shortener-js", "GOJINN_TEST_QUICKJS", "quickjs /app/gojinn.js main.js"},
+	{"shortener-python", "GOJINN_TEST_PYTHON", "python /app/gojinn.py main"},
 	{"shortener-ruby", "GOJINN_TEST_RUBY", "ruby --disable=gems /app/gojinn.rb main.rb"},
 }
 

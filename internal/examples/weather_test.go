@@ -39,17 +39,22 @@ func TestWeather(t *testing.T) {
 	}))
 	defer service.Close()
 	t.Run("Go", func(t *testing.T) { testWeather(t, service.URL, module(t, "weather"), "") })
-	t.Run("JavaScript", func(t *testing.T) {
-		wasm := interpreter(t, "GOJINN_TEST_QUICKJS")
-		if wasm == "" {
-			t.Skip("there is no interpreter")
-		}
-		dir, err := filepath.Abs(filepath.Join(examples, "weather-js"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		testWeather(t, service.URL, wasm, "args quickjs /app/gojinn.js main.js\n allow dir "+dir+" /app\n")
-	})
+	for _, version := range []struct{ name, folder, variable, args string }{
+		{"JavaScript", "weather-js", "GOJINN_TEST_QUICKJS", "quickjs /app/gojinn.js main.js"},
+		{"Python", "weather-python", "GOJINN_TEST_PYTHON", "python /app/gojinn.py main"},
+	} {
+		t.Run(version.name, func(t *testing.T) {
+			wasm := interpreter(t, version.variable)
+			if wasm == "" {
+				t.Skip("there is no interpreter")
+			}
+			dir, err := filepath.Abs(filepath.Join(examples, version.folder))
+			if err != nil {
+				t.Fatal(err)
+			}
+			testWeather(t, service.URL, wasm, "args "+version.args+"\n memory 256MiB\n allow dir "+dir+" /app\n")
+		})
+	}
 }
 
 // testWeather asks a version of the function, served with these options, which asks a service.
