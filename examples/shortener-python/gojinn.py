@@ -706,6 +706,13 @@ class _Poll:
         return []
 
 
+def _patch_asyncio(module, load):
+    """Has event loops do without the socket by which other threads and signals wake them: there are none."""
+    load()
+    loop = module.BaseSelectorEventLoop
+    loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
+
+
 class _Imports:
     """Finds modules that are to be changed: a change is a function of the module and of what loads it."""
 
@@ -1188,6 +1195,7 @@ def _main(args):
 
 
 sys.meta_path.insert(0, _Imports({
+    "asyncio.selector_events": _patch_asyncio,
     "http.client": _patch_http_client,
     "random": _patch_random,
     "selectors": _patch_selectors,

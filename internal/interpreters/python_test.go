@@ -252,6 +252,10 @@ def attempt(f):
 	binary["body_base64"] = "AP8="
 	same("binary", run(t, f, binary).Body, with(want, object{"body": []int{0, 255}, "stream": []int{0, 255}, "text": "UnicodeDecodeError", "json": "UnicodeDecodeError"}))
 
+	if r := run(t, f, request(with(members, object{"body": strings.Repeat("[", 100_000)}))); r.Status != 200 || !strings.Contains(r.Body, `"json":"ValueError"`) {
+		t.Errorf("deep JSON: got %d %.200q", r.Status, r.Body)
+	}
+
 	long := strings.Repeat(`é"`, 100_000)
 	large := python(t, "main", "main.py", "def handler(r): return r.text() + r.query['q'][0]\n")
 	for _, query := range []string{"", long} {
@@ -1235,6 +1239,106 @@ def events():
 	}
 	if kind, why := f.settled(t); kind != engine.StartSnapshot {
 		t.Errorf("got %s: %s", kind, why)
+	}
+}
+
+// Event loops work, as far as they need neither threads nor sockets, and are imported ahead of requests.
+func TestPythonAsyncio(t *testing.T) {
+	t.Parallel()
+	f := python(t, "main", "main.py", `
+import asyncio, socket
+
+async def after(seconds, what):
+    await asyncio.sleep(seconds)
+    return what
+
+async def answer(request):
+    found = await asyncio.gather(after(0.02, "a"), after(0, "b"))
+    try:
+        await asyncio.wait_for(after(600, "c"), 0.01)
+    except TimeoutError:
+        found.append("timeout")
+    queue = asyncio.Queue()
+    asyncio.get_running_loop().call_later(0.01, queue.put_nowait, "d")
+    found.append(await queue.get())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(after(0, "e"))
+    return found
+
+def handler(request):
+    return asyncio.run(answer(request)) + asyncio.run(answer(request))
+`)
+	for range 2 {
+		if r, want := run(t, f, request(nil)), `["a","b","timeout","d","a","b","timeout","d"]`; r.Body != want || r.Log != "" {
+			t.Errorf("got %s, log %q", r.Body, r.Log)
+		}
+	}
+	if kind, why := f.settled(t); kind != engine.StartSnapshot {
+		t.Errorf("got %s: %s", kind, why)
+	}
+}
+
+// The README's programs run, and what it says of this Python is so.
+func TestPythonReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../guest/python/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(readme), "\n```python\n")[1:]
+	wanted := []struct{ args, want string }{
+		{"python /app/gojinn.py main", `{"hello":"Ada"}`},
+		{"python /app/main.py", "Hello, Ada!\n"},
+		{"python /app/gojinn.py main:app", "Hello, Ada!\n"},
+	}
+	if len(blocks) != len(wanted) {
+		t.Fatalf("got %d programs, want %d", len(blocks), len(wanted))
+	}
+	for i, want := range wanted {
+		if !strings.Contains(string(readme), "args "+want.args) {
+			t.Errorf("it doesn't say %q", want.args)
+		}
+		text, _, _ := strings.Cut(blocks[i], "```\n")
+		f := launch(t, program{language: "python", dir: pythonFolder(t, "main.py", text), args: strings.Fields(want.args)})
+		if r := run(t, f, pythonGet("/?name=Ada")); r.Body != want.want {
+			t.Errorf("program %d: got %q, want %q", i+1, r.Body, want.want)
+		}
+		if i != 1 {
+			continue
+		}
+		if r := run(t, f, with(pythonGet("/"), object{"method": "POST", "body": "[1]"})); r.Status != 201 || r.Body != "[1]" || r.header("X-Size") != "3" {
+			t.Errorf("program %d: got %+v", i+1, r)
+		}
+	}
+
+	f := python(t, "main", "main.py", `
+import importlib, threading
+
+def attempt(f, *args, **named):
+    try:
+        f(*args, **named)
+        return "ok"
+    except Exception as e:
+        return type(e).__name__
+
+def handler(request):
+    found = {name: attempt(importlib.import_module, name) for name in request.query["name"]}
+    found["thread"] = attempt(threading.Thread(target=print).start)
+    return found
+`)
+	want := map[string]string{
+		"thread": "RuntimeError", "asyncio": "ok", "multiprocessing": "ModuleNotFoundError", "ssl": "ModuleNotFoundError", "ctypes": "ModuleNotFoundError",
+		"mmap": "ModuleNotFoundError", "lzma": "ModuleNotFoundError", "zlib": "ok", "bz2": "ok", "sqlite3": "ok", "decimal": "ok", "hashlib": "ok", "pyexpat": "ok",
+	}
+	names := []string{}
+	for name := range want {
+		if name != "thread" {
+			names = append(names, name)
+		}
+	}
+	got := map[string]string{}
+	if err := json.Unmarshal([]byte(run(t, f, with(request(nil), object{"query": object{"name": names}})).Body), &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }
 
