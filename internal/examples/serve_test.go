@@ -35,6 +35,20 @@ http://%s {
 %s}
 `
 
+// cache has the compiled code of all tests: an interpreter takes many seconds.
+var cache string
+
+func TestMain(m *testing.M) {
+	folder, err := os.MkdirTemp("", "gojinn-examples-")
+	if err != nil {
+		panic(err)
+	}
+	cache = filepath.Join(folder, "cache")
+	code := m.Run()
+	_ = os.RemoveAll(folder) // a temporary folder, at the end of the process
+	os.Exit(code)
+}
+
 // serveSite runs Caddy with these lines in the global option gojinn and these directives until the
 // test ends. The process has one Caddy, so tests that need it are not parallel.
 func serveSite(t *testing.T, global, directives string) (address string) {
@@ -46,7 +60,7 @@ func serveSite(t *testing.T, global, directives string) (address string) {
 	}
 	address = l.Addr().String()
 	l.Close()
-	text := fmt.Sprintf(caddyfile, t.TempDir(), filepath.Join(t.TempDir(), "cache"), global, address, directives)
+	text := fmt.Sprintf(caddyfile, t.TempDir(), cache, global, address, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
 		t.Fatal(err)
