@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gojinn/gojinn/internal/toolchain"
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
 // interpreters are the environment variables that name them for tests, see .ci/install-interpreters.
@@ -19,19 +20,10 @@ var interpreters = map[toolchain.Language]string{
 	toolchain.PHP:        "GOJINN_TEST_PHP_CGI",
 }
 
-// interpreter returns the path of a language's interpreter. Without it the test is skipped, or fails
-// if GOJINN_REQUIRE_INTERPRETERS says so.
+// interpreter returns the path of a language's interpreter. Without it the test is skipped.
 func interpreter(t *testing.T, language toolchain.Language) string {
 	t.Helper()
-	variable := interpreters[language]
-	path := os.Getenv(variable)
-	switch {
-	case path == "" && os.Getenv("GOJINN_REQUIRE_INTERPRETERS") == "1":
-		t.Fatalf("%s names no module, and GOJINN_REQUIRE_INTERPRETERS forbids to skip; see .ci/install-interpreters", variable)
-	case path == "":
-		t.Skipf("%s names no module; see .ci/install-interpreters", variable)
-	}
-	return path
+	return toolchaintest.Interpreter(t, interpreters[language])
 }
 
 // newInterpreted starts a function as function new does, and returns its folder.

@@ -77,12 +77,8 @@ func TestLanguages(t *testing.T) {
 			dir, app, args := filepath.Join("testdata", "guests", "ask-"+language), "", []string{"ask"}
 			var module []byte
 			if language == "python" {
-				path := os.Getenv("GOJINN_TEST_PYTHON")
-				if path == "" {
-					t.Skip("GOJINN_TEST_PYTHON names no python.wasm")
-				}
 				var err error
-				if module, err = os.ReadFile(path); err != nil {
+				if module, err = os.ReadFile(toolchaintest.Interpreter(t, "GOJINN_TEST_PYTHON")); err != nil {
 					t.Fatal(err)
 				}
 				app, args = dir, []string{"python", "/app/ask.py"}

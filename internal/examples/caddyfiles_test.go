@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
 // The Caddyfiles of the examples serve them.
@@ -37,7 +39,7 @@ func TestCaddyfiles(t *testing.T) {
 				t.Fatal("it serves something else than http://localhost:8080")
 			}
 			if interpreted, ok := interpreters[test.name[strings.LastIndex(test.name, "-")+1:]]; ok {
-				wasm := interpreter(t, interpreted.variable)
+				wasm := toolchaintest.FindInterpreter(t, interpreted.variable)
 				if wasm == "" {
 					t.Skip("there is no interpreter")
 				}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
 // eventSources are the versions of the example events. Those that an interpreter runs are served where the
@@ -38,7 +40,7 @@ func serveEvents(t *testing.T, folder, interpreted, variable string) (address st
 	if interpreted == "" {
 		directives = strings.Replace(directives, " "+folder+".wasm", " "+module(t, folder), 1)
 	} else {
-		wasm := interpreter(t, variable)
+		wasm := toolchaintest.FindInterpreter(t, variable)
 		if wasm == "" {
 			t.Skip("there is no interpreter")
 		}

@@ -14,21 +14,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-)
 
-// interpreter returns the module that an environment variable names, and "" if it names none: what
-// needs it is not tested then. See .ci/install-interpreters.
-func interpreter(tb testing.TB, variable string) string {
-	tb.Helper()
-	path := os.Getenv(variable)
-	if path == "" && os.Getenv("GOJINN_REQUIRE_INTERPRETERS") == "1" {
-		tb.Fatalf("%s names no module, and GOJINN_REQUIRE_INTERPRETERS forbids to go on", variable)
-	}
-	if path == "" {
-		tb.Logf("%s names no module: what runs in it is left out", variable)
-	}
-	return path
-}
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
+)
 
 // TestLaunchersJS: the examples have copies of the launcher. Links would lead out of the folder
 // that a function is allowed.
@@ -47,7 +35,7 @@ func TestLaunchersJS(t *testing.T) {
 // serveJS serves a main.js at all paths, with these options, from a folder of its own.
 func serveJS(t *testing.T, global, main, options string) (address string) {
 	t.Helper()
-	wasm := interpreter(t, "GOJINN_TEST_QUICKJS")
+	wasm := toolchaintest.FindInterpreter(t, "GOJINN_TEST_QUICKJS")
 	if wasm == "" {
 		t.Skip("there is no interpreter")
 	}

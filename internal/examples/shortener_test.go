@@ -15,6 +15,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/gojinn/gojinn"
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
 // shorteners are the folders of the shortener in compiled languages.
@@ -40,7 +41,7 @@ func serveShorteners(t *testing.T) (address string, versions []string) {
 		serve(name, module(t, name), "")
 	}
 	for _, s := range interpretedShorteners {
-		if module := interpreter(t, s.variable); module != "" {
+		if module := toolchaintest.FindInterpreter(t, s.variable); module != "" {
 			dir, err := filepath.Abs(filepath.Join(examples, s.folder))
 			if err != nil {
 				t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
 
 // The example weather asks a real server, as far as its grant goes, and answers for everything
@@ -44,7 +46,7 @@ func TestWeather(t *testing.T) {
 		{"Python", "weather-python", "GOJINN_TEST_PYTHON", "python /app/gojinn.py main"},
 	} {
 		t.Run(version.name, func(t *testing.T) {
-			wasm := interpreter(t, version.variable)
+			wasm := toolchaintest.FindInterpreter(t, version.variable)
 			if wasm == "" {
 				t.Skip("there is no interpreter")
 			}

@@ -28,24 +28,13 @@ import (
 	_ "github.com/gojinn/gojinn"
 	"github.com/gojinn/gojinn/engine"
 	"github.com/gojinn/gojinn/engine/vfs"
+	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
-
-// require is the environment variable that, set to 1, makes a missing interpreter fail a test that is
-// skipped without it. Continuous integration sets it.
-const require = "GOJINN_REQUIRE_INTERPRETERS"
 
 // modulePath returns where a language's interpreter is. Without it the test is skipped.
 func modulePath(tb testing.TB, language string) string {
 	tb.Helper()
-	variable := "GOJINN_TEST_" + strings.ToUpper(language)
-	path := os.Getenv(variable)
-	switch {
-	case path == "" && os.Getenv(require) == "1":
-		tb.Fatalf("%s names no module, and %s forbids to skip; see .ci/install-interpreters", variable, require)
-	case path == "":
-		tb.Skipf("%s names no module; see .ci/install-interpreters", variable)
-	}
-	return path
+	return toolchaintest.Interpreter(tb, "GOJINN_TEST_"+strings.ToUpper(language))
 }
 
 // shared is the engine of all tests, which compile each interpreter once. It lives as long as the test
@@ -314,7 +303,14 @@ http://%s {
 	}
 }
 `, data, filepath.Join(cache, "gojinn-interpreters"), address, module, args, dir, options)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	load(t, text)
+	return address
+}
+
+// load runs Caddy with a Caddyfile until the test ends. Only one test at a time can have Caddy.
+func load(t *testing.T, caddyfile string) {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +322,6 @@ http://%s {
 			t.Error(err)
 		}
 	})
-	return address
 }
 
 // checks asks a program for a page that reports what isn't as it should be.

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
@@ -43,20 +41,9 @@ func servePHP(t *testing.T, directives, dir string) (address string) {
 	directives = strings.NewReplacer(
 		"gojinn php-cgi.wasm", "gojinn "+modulePath(t, "PHP_CGI"), "root * www", "root * "+filepath.Join(dir, "www"),
 		"allow dir . ", "allow dir "+dir+" ", "allow dir data ", "allow dir "+filepath.Join(dir, "data")+" ").Replace(directives)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(fmt.Sprintf(
+	load(t, fmt.Sprintf(
 		"{\nadmin off\npersist_config off\nauto_https off\ngojinn {\ncache_dir %s\n}\n}\nhttp://%s {\n%s\n}\n",
-		filepath.Join(cache, "gojinn-interpreters-caddy"), address, directives)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+		filepath.Join(cache, "gojinn-interpreters-caddy"), address, directives))
 	return address
 }
 

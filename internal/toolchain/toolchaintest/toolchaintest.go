@@ -55,6 +55,31 @@ func Check(tb testing.TB, err error) {
 	}
 }
 
+// RequireInterpreters is the environment variable that, set to 1, makes a missing interpreter
+// fail a test that would be skipped without it. Continuous integration sets it.
+const RequireInterpreters = "GOJINN_REQUIRE_INTERPRETERS"
+
+// FindInterpreter returns the path of an interpreter's module, which an environment variable names, see
+// .ci/install-interpreters. It is empty if the variable is, unless RequireInterpreters fails the test.
+func FindInterpreter(tb testing.TB, variable string) string {
+	tb.Helper()
+	path := os.Getenv(variable)
+	if path == "" && os.Getenv(RequireInterpreters) == "1" {
+		tb.Fatalf("%s names no module, and %s forbids to go on; see .ci/install-interpreters", variable, RequireInterpreters)
+	}
+	return path
+}
+
+// Interpreter is FindInterpreter for a test that can't do without: it is skipped.
+func Interpreter(tb testing.TB, variable string) string {
+	tb.Helper()
+	path := FindInterpreter(tb, variable)
+	if path == "" {
+		tb.Skipf("%s names no module; see .ci/install-interpreters", variable)
+	}
+	return path
+}
+
 func build(dir string) ([]byte, error) {
 	scratch, err := os.MkdirTemp("", "gojinn-test-")
 	if err != nil {
