@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -36,6 +37,9 @@ type call struct {
 // the request's, with the call's span. The error says how that ended, see
 // statusOf.
 func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	if err := checkTarget(r); err != nil {
+		return err
+	}
 	from, err := inboundOf(ctx, r)
 	if err != nil {
 		return err
@@ -48,6 +52,34 @@ func (c *call) serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return c.cgi(ctx, w, r)
 	}
 	return c.exchange(ctx, w, r)
+}
+
+// checkTarget refuses requests whose path is another for a function than for Caddy's matchers, by
+// which it may be protected. Over HTTP/1.1 "GET http:admin" is one without a path, and HTTP/3 has
+// whatever the client sends for a host: URLs put together of "a/admin?" and a path have another
+// path.
+func checkTarget(r *http.Request) error {
+	if r.URL.Opaque != "" {
+		return fmt.Errorf("%w: %.100q is none", errPath, r.URL.Opaque)
+	}
+	if !isHost(r.Host) {
+		return fmt.Errorf("%w: %.100q is none", errHost, r.Host)
+	}
+	return nil
+}
+
+// isHost tells whether a host, perhaps with its port, has only characters that hosts can have (RFC 3986,
+// section 3.2.2), which net/http looks after only in HTTP/1 and HTTP/2. Empty is that of a
+// client of HTTP/1.0.
+func isHost(host string) bool {
+	for i := range len(host) {
+		c := host[i]
+		letter, digit := 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9'
+		if !letter && !digit && strings.IndexByte("-._~%!$&'()*+,;=:[]", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // exchange serves a request whose bodies are held as a whole, one after the other.

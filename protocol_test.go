@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,5 +135,28 @@ func TestProtocols(t *testing.T) {
 				t.Errorf("over the limit: got %+v", got)
 			}
 		})
+	}
+}
+
+// TestRequestTarget: what Caddy's matchers take for a path is what a function takes for it.
+func TestRequestTarget(t *testing.T) {
+	s := serve(t, lines("respond /admin* forbidden 403", "gojinn "+moduleFile(t, "echo.wasm", echoes())))
+	for target, want := range map[string]string{
+		"/admin/x": "403", "http://x/admin/x": "403", "//admin": "403", "/y/../admin": "403",
+		"http:admin/x": "400", "x:admin": "400", "http:admin?y": "400",
+		"http://x": "200", "http://x?y": "200", "/admi": "200",
+	} {
+		if got := s.raw("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+			t.Errorf("%s: got %.100q, want %s", target, got, want)
+		}
+	}
+	// net/http refuses such hosts itself; HTTP/3 doesn't, but no client sends them.
+	for host, want := range map[string]bool{
+		"": true, "localhost": true, "localhost:8080": true, "[::1]:1": true, "a_b.example": true, "xn--bcher-kva.example": true,
+		"localhost/admin?": false, "localhost#": false, "localhost\\admin": false, "b\"": false, "a@b": false, "a b": false, "bücher.example": false, "a\x00": false,
+	} {
+		if got := checkTarget(&http.Request{Host: host, URL: &url.URL{Path: "/"}}); (got == nil) != want {
+			t.Errorf("host %q: got %v", host, got)
+		}
 	}
 }

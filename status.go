@@ -19,6 +19,8 @@ var (
 	errFieldsTooLarge = errors.New("request fields too large")
 	// errPath is a path that no program can be told of.
 	errPath = errors.New("the path of the request")
+	// errHost is a host that no URL can have.
+	errHost = errors.New("the host of the request")
 	// errLoop is a request that has passed through functions too often.
 	errLoop = errors.New("the request goes in circles")
 	// errBody is a request body that ends early or is not framed as HTTP has
@@ -42,6 +44,7 @@ var endings = []struct {
 	{is(errRequestTooLarge), http.StatusRequestEntityTooLarge, "request_too_large"},
 	{is(errFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge, "request_too_large"},
 	{is(errPath), http.StatusBadRequest, "bad_request"},
+	{is(errHost), http.StatusBadRequest, "bad_request"},
 	{is(errLoop), http.StatusLoopDetected, "loop"},
 	{is(errResponse), statusClientGone, "canceled"},
 	{is(errUnloaded), http.StatusServiceUnavailable, "canceled"},

@@ -23,6 +23,7 @@ func TestStatusOf(t *testing.T) {
 		{errRequestTooLarge, 413, "request_too_large"},
 		{errFieldsTooLarge, 431, "request_too_large"},
 		{errPath, 400, "bad_request"},
+		{errHost, 400, "bad_request"},
 		{errLoop, 508, "loop"},
 		{engine.ErrOverloaded, 503, "overloaded"},
 		{fmt.Errorf("%w: handing on the output: %w", engine.ErrCanceled, engine.ErrOverloaded), 503, "overloaded"},
