@@ -19,8 +19,8 @@ type Limits struct {
 	// moment it has its sandbox. 0: no bound.
 	Timeout time.Duration
 	// Fuel is the number of instructions a call may execute, counted as an
-	// upper bound: all branches of a straight piece of code count. Host calls
-	// are charged by the bytes they move. 0: no bound.
+	// upper bound: where ways part, the dearer one counts. Host calls are
+	// charged by the bytes they move. 0: no bound.
 	Fuel int64
 	// Memory is the largest linear memory in bytes, rounded down to whole
 	// pages of 64 KiB. 0: the most there is, 4 GiB.

@@ -1,21 +1,24 @@
 package rewrite
 
-// What loops cost. A loop pays at its beginning, on every turn, for all instructions in it but those in the loops it
-// contains. Two kinds don't:
+// What loops cost. A loop pays at its beginning, on every turn, for the dearest way through it; loops in it pay for
+// themselves. Two kinds don't:
 //
-// A loop that nothing branches back to is a block; its instructions count for what is around it.
+// A loop that nothing branches back to is a block; what it costs counts for what is around it.
 //
 // A Go function is one loop around a switch on a local variable, and every jump that has no structure sets the
 // variable to a constant and goes back to the switch. Were each of them to pay for the whole loop, Go programs would
-// pay thirty times for what they execute. In such a dispatch loop the constant says where a jump goes, and so how many
-// instructions it makes the function execute again: those from there to the jump. The jump pays for them, if it goes
-// back at all, and one pass over the loop counts for what is around it, like a block's.
+// pay thirty times for what they execute. In such a dispatch loop the constant says where a jump goes, and so how much
+// it makes the function execute again: the ways from there to the jump, of which none costs more than the difference
+// between the dearest ways to both. The jump pays for that, if it goes back at all, and one pass over the loop counts
+// for what is around it, like a block's. Jumps that go on are ways like others.
 
 // loop is a loop of a function, or the function itself.
 type loop struct {
 	parent uint32
-	cost   uint64 // of a turn, or of a pass as far as it has been scanned
+	cost   uint64 // of the dearest way through it, or a part of it, as far as it has been scanned
 	turns  bool   // something branches back here that does not pay for it
+	before way    // to here, in the loop around it
+	exits  uint32 // the first of its own in scanner.exits
 
 	nesting uint32 // how many loops it is in, itself included
 
@@ -50,19 +53,34 @@ type frame struct {
 	loop   uint32 // the innermost loop that the content of the block is in
 	target uint32 // if not 0, one more than the index in dispatch.ends
 	width  uint32 // values that a branch to it hands on
+	exit   uint32 // if not 0, one more than the index of its last one in scanner.exits
+	before way    // to its beginning
+	met    way    // of the branches to its end
 }
 
 // dispatch recognises dispatch loops and the jumps in them. Instructions follow each other directly if one starts where
 // the other ended.
 type dispatch struct {
-	targets []uint32 // per label of the switch: one more than the index in ends, 0 for outside of the loop
-	ends    []uint64 // cost at the end of a block, 0 while it is open
+	targets []target  // per label of the switch
+	ends    []partEnd // of the blocks that are targets in their loop
 
 	beginEnd, getEnd   int // loop, block …, local.get
 	getLocal           uint32
 	constEnd, setEnd   int // i32.const, local.set
 	value, setConstant int32
 	setLocal           uint32
+}
+
+// target is where a label of the switch leads to.
+type target struct {
+	frame uint32 // while that is open
+	end   uint32 // one more than the index in dispatch.ends, 0 for outside of the loop
+}
+
+// partEnd is the end of a block at which a part of a dispatch loop begins.
+type partEnd struct {
+	cost   uint64 // of the dearest way there
+	closed bool   // the scan has come by
 }
 
 func (d *dispatch) reset() {
@@ -96,24 +114,24 @@ func (d *dispatch) short(start int) bool {
 }
 
 // begins notes that a branch table makes the innermost loop a dispatch loop, if it does.
-func (d *dispatch) begins(start int, inner uint32, l *loop) bool {
+func (d *dispatch) begins(start int, inner uint32, l *loop, head uint64) bool {
 	if start != d.getEnd || inner == 0 {
 		return false
 	}
-	l.local, l.from, l.head = d.getLocal, uint32(len(d.targets)), l.cost
+	l.local, l.from, l.head = d.getLocal, uint32(len(d.targets)), head
 	return true
 }
 
 // target notes the next label of a dispatch loop's table.
-func (s *scanner) target(to *frame, inner uint32) {
-	d, l := &s.dispatch, &s.b.loops[inner]
-	t := uint32(0)
+func (s *scanner) target(f int, inner uint32) {
+	d, l, to := &s.dispatch, &s.b.loops[inner], &s.frames[f]
+	t := target{frame: uint32(f)}
 	if to.loop == inner && to.kind == opBlock {
 		if to.target == 0 {
-			d.ends = append(d.ends, 0)
+			d.ends = append(d.ends, partEnd{})
 			to.target = uint32(len(d.ends))
 		}
-		t = to.target
+		t.end = to.target
 	}
 	d.targets = append(d.targets, t)
 	l.count++
@@ -125,15 +143,15 @@ func (s *scanner) jump(start int, to, inner uint32) bool {
 	if to != inner || l.count == 0 || start != d.setEnd || d.setLocal != l.local {
 		return false
 	}
-	k := min(uint32(d.setConstant), l.count-1)
-	t := d.targets[l.from+k]
-	if t == 0 || d.ends[t-1] == 0 {
-		// Out of the loop, or on: the way there is part of the pass that has been paid for, but for the switch.
-		l.cost += l.head
+	t := d.targets[l.from+min(uint32(d.setConstant), l.count-1)]
+	if t.end == 0 || !d.ends[t.end-1].closed { // out of the loop, or on
+		s.branch(int(t.frame), inner, l.head)
 		return true
 	}
+	s.reach(inner)
+	there, here := d.ends[t.end-1].cost, s.way.cost+l.head
 	s.b.edits = append(s.b.edits, edit{uint32(start), uint32(start), editJump, uint32(len(s.b.jumps))})
-	s.b.jumps = append(s.b.jumps, jump{to, l.head + l.cost - d.ends[t-1]})
+	s.b.jumps = append(s.b.jumps, jump{to, max(here, there+1) - there})
 	return true
 }
 
@@ -141,9 +159,7 @@ func (s *scanner) jump(start int, to, inner uint32) bool {
 func (s *scanner) endLoop(i uint32, end int) uint32 {
 	b, l := &s.b, &s.b.loops[i]
 	l.end = uint32(end)
-	if !l.turns {
-		b.loops[l.parent].cost += l.cost
-	}
+	s.leaveLoop(i)
 	// Nothing in it may have to be rewritten but labels, and no values are handed from turn to turn.
 	l.unroll = l.turns && !l.outer && l.cost <= unrollCost && l.end-l.start <= unrollBytes &&
 		int(l.edits) == len(b.edits) && s.noParams(int(b.edits[l.edits-1].start)+1)

@@ -1,8 +1,8 @@
 package rewrite
 
-// Metering. A function pays on entry for everything in it that is outside of loops, a loop pays on every turn for
-// everything in it that is outside of the loops it contains: all branches counted, so that what is paid is an upper
-// bound of what is executed, and the same in every run.
+// Metering. A function pays on entry for the dearest way through it, a loop pays on every turn for the dearest way
+// through that, and neither for the loops it contains: so what is paid is an upper bound of what is executed, and the
+// same in every run.
 //
 // The sequences below leave the operand stack as they find it and touch no local, so they fit anywhere.
 

@@ -15,12 +15,13 @@
 // are refused here.
 //
 // A module is read top to bottom: decode.go makes a model of everything but the code, scan.go walks the code and
-// notes what has to change, meter.go writes it anew, encode.go puts the sections together.
+// notes what has to change (loops.go and ways.go: and what it costs), meter.go writes it anew, encode.go puts the
+// sections together.
 package rewrite
 
 // Version names what this package makes of a module. It changes whenever the output or the limits change, and is
 // part of the key under which compiled code is cached.
-const Version = "6"
+const Version = "7"
 
 // What the rewritten module imports from the host and exports to it, beyond what it did before. A module that
 // imports from HostModule, or exports a name that begins with ReservedPrefix, is refused.

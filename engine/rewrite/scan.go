@@ -45,6 +45,8 @@ type scanner struct {
 	b body
 
 	frames   []frame
+	way      way
+	exits    []exit // of the loops that are open, the innermost one's last
 	dispatch dispatch
 	calls    callGraph // filled in the first pass
 
@@ -80,6 +82,7 @@ func (s *scanner) scan(i int) *Error {
 	b.leaf, b.indirect = true, 0
 	results := len(s.m.types[s.m.funcs[s.m.importedFuncs+i]].results)
 	s.frames = append(s.frames[:0], frame{kind: opBlock, width: uint32(results)})
+	s.way, s.exits = way{}, s.exits[:0]
 	s.dispatch.reset()
 	s.instructions()
 	return s.err
@@ -161,11 +164,15 @@ func (s *scanner) instructions() {
 			op = vectorOpcodes[code[p]]
 			p++
 		}
-		b.loops[inner].cost += uint64(op.cost)
+		s.way.cost += uint64(op.cost)
 		b.compile.instrs += uint64(op.compile)
 
 		switch op.imm {
 		case immNone:
+			if code[start] == opUnreachable {
+				s.branch(0, inner, 0) // what comes before it is paid for all the same
+				s.way.lost = true
+			}
 
 		case immLocal:
 			var x uint32
@@ -212,13 +219,15 @@ func (s *scanner) instructions() {
 				s.fail(Malformed, start, "label"+reasonIndex)
 				return
 			}
-			if to := s.frames[len(s.frames)-1-int(x)]; to.kind == opLoop {
-				if code[start] != opBr || !s.jump(start, to.loop, inner) {
-					b.loops[to.loop].turns = true
-				}
+			f := len(s.frames) - 1 - int(x)
+			to := &s.frames[f]
+			if to.kind != opLoop || code[start] != opBr || !s.jump(start, to.loop, inner) {
+				b.loops[to.loop].turns = b.loops[to.loop].turns || to.kind == opLoop
+				s.branch(f, inner, 0)
 			}
+			s.way.lost = s.way.lost || code[start] == opBr
 			b.compile.blocks += 2
-			b.compile.hand(int(s.frames[len(s.frames)-1-int(x)].width), 1)
+			b.compile.hand(int(to.width), 1)
 			b.branches = append(b.branches, branch{uint32(start), uint32(p), uint32(len(s.frames))})
 
 		case immBlock:
@@ -246,14 +255,16 @@ func (s *scanner) instructions() {
 				b.compile.nesting += uint64(nesting)
 				b.loops = append(b.loops, loop{
 					parent: parent, nesting: nesting, start: uint32(p), depth: uint32(len(s.frames) + 1),
-					edits: uint32(len(b.edits)), branches: uint32(len(b.branches)),
+					edits: uint32(len(b.edits)), branches: uint32(len(b.branches)), exits: uint32(len(s.exits)), before: s.way,
 				})
+				s.reach(parent)
+				s.way.cost = 0
 			}
 			width := results
 			if kind == opLoop {
 				width = params
 			}
-			s.frames = append(s.frames, frame{kind: kind, loop: inner, width: uint32(width)})
+			s.frames = append(s.frames, frame{kind: kind, loop: inner, width: uint32(width), before: s.way, met: way{lost: true}})
 			s.dispatch.block(kind, start, p)
 
 		case immElse:
@@ -263,15 +274,21 @@ func (s *scanner) instructions() {
 				return
 			}
 			s.frames[top].kind = opElse
+			s.frames[top].met.join(s.way)
+			s.way = s.frames[top].before
 
 		case immEnd:
 			top := s.frames[len(s.frames)-1]
 			s.frames = s.frames[:len(s.frames)-1]
-			if top.target > 0 {
-				s.dispatch.ends[top.target-1] = b.loops[inner].cost
-			}
-			if top.kind == opLoop {
+			s.way.join(top.met)
+			switch top.kind {
+			case opIf:
+				s.way.join(top.before)
+			case opLoop:
 				inner = s.endLoop(inner, start)
+			}
+			if top.target > 0 {
+				s.dispatch.ends[top.target-1] = partEnd{s.way.cost, true}
 			}
 
 		case immCall:
@@ -291,7 +308,7 @@ func (s *scanner) instructions() {
 				b.leaf = false
 				callee := f - uint32(m.importedFuncs)
 				s.calls.callees = append(s.calls.callees, callee)
-				b.loops[inner].cost += uint64(s.w.facts[callee].free)
+				s.way.cost += uint64(s.w.facts[callee].free)
 			}
 
 		case immCallIndirect:
@@ -309,10 +326,12 @@ func (s *scanner) instructions() {
 			note(start, start, editIndirect, 0)
 			b.leaf = false
 			b.indirect++
-			b.loops[inner].cost += uint64(s.w.mostFree)
+			s.way.cost += uint64(s.w.mostFree)
 
 		case immReturn:
 			note(start, p, editReturn, uint32(len(s.frames)-1))
+			s.branch(0, inner, 0)
+			s.way.lost = true
 
 		case immLabels:
 			if p = s.labels(start, p, inner); p < 0 {
@@ -365,7 +384,7 @@ func (s *scanner) instructions() {
 			case code[start] == opMemoryGrow:
 				note(start, p, editCall, s.w.bulk(bulkOp{op: opMemoryGrow}))
 			case misc == miscMemoryCopy && s.dispatch.short(start):
-				b.loops[inner].cost += uint64(s.dispatch.value) >> bytesPerFuel
+				s.way.cost += uint64(s.dispatch.value) >> bytesPerFuel
 				b.compile.blocks += 2
 			default: // filling makes a loop of its own in wazero, even for a few bytes
 				note(start, p, editCall, s.w.bulk(bulkOp{op: misc}))
@@ -393,7 +412,7 @@ func (s *scanner) instructions() {
 			case !s.w.options.Meter:
 				note(start, p, editMemoryInit, to)
 			case s.dispatch.short(start):
-				b.loops[inner].cost += uint64(s.dispatch.value) >> bytesPerFuel
+				s.way.cost += uint64(s.dispatch.value) >> bytesPerFuel
 				note(start, p, editMemoryInit, to)
 			default:
 				note(start, p, editCall, s.w.bulk(bulkOp{op: misc, x: to}))
@@ -472,6 +491,7 @@ func (s *scanner) instructions() {
 	if len(s.frames) > 0 {
 		s.fail(Malformed, p, "a block has no end")
 	}
+	s.reach(0)
 }
 
 // blockType checks the type of a block at p and returns the position after it, negative after a failure, and how many
@@ -512,7 +532,7 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 		s.fail(OverLimit, p, limitReason("branch targets", int(n), MaxBranchTargets))
 		return -1
 	}
-	isDispatch := s.dispatch.begins(start, inner, &b.loops[inner])
+	isDispatch := s.dispatch.begins(start, inner, &b.loops[inner], s.way.cost)
 	b.compile.instrs += 40 * uint64(n)
 	if n > largeTable {
 		b.compile.labels += uint64(n)
@@ -528,14 +548,17 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 			b.compile.blocks++
 			last = x
 		}
-		to := &s.frames[len(s.frames)-1-int(x)]
+		f := len(s.frames) - 1 - int(x)
+		to := &s.frames[f]
 		b.compile.hand(int(to.width), 1)
 		if to.kind == opLoop {
 			b.loops[to.loop].turns = true
 		}
+		s.branch(f, inner, 0)
 		if isDispatch {
-			s.target(to, inner)
+			s.target(f, inner)
 		}
 	}
+	s.way.lost = true
 	return next
 }
