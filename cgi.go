@@ -2,7 +2,9 @@ package gojinn
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -19,18 +21,26 @@ import (
 const (
 	// maxEnvironment bounds, in bytes, the variables of a CGI request: the path is in several.
 	maxEnvironment = 4 << 20
+	// maxHeldBody bounds, in bytes, a request's body that is held to find out how long it is.
+	maxHeldBody = 8 << 20
 	// maxLocalRedirects is how often a request may be answered with another path.
 	maxLocalRedirects = 10
 )
 
 // cgi takes the request to the function as RFC 3875 has it, and its answer to the client.
 func (c *call) cgi(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	body := c.newBuffer()
+	defer body.free()
+	r, err := c.measured(body, w, r)
+	if err != nil {
+		return err
+	}
 	variables, err := c.environment(ctx, r)
 	if err != nil {
 		return err
 	}
-	client := &cgiClient{ResponseWriter: w, nph: c.function.nph(), left: -1}
-	err = c.relay(context.WithValue(ctx, environmentKey{}, variables), client, r, nil, framing{contract.EndOfFields, client.decode})
+	client := &cgiClient{ResponseWriter: w, nph: c.function.nph(), head: r.Method == http.MethodHead, left: -1}
+	err = c.relay(context.WithValue(ctx, environmentKey{}, variables), client, r, body.bytes, framing{contract.EndOfFields, client.decode})
 	if client.wrong != nil {
 		err = client.wrong
 	}
@@ -45,6 +55,30 @@ func (c *call) cgi(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 		c.local = client.local
 	}
 	return err
+}
+
+// measured returns r, or if its client has not said how long the body is, the same with that length and
+// the body in held: a CGI program must be told (RFC 3875, section 4.1.2), and most read no
+// further than they are.
+func (c *call) measured(held *buffer, w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if r.ContentLength >= 0 || r.Body == nil || r.Body == http.NoBody {
+		return r, nil
+	}
+	if err := c.limitBody(w, r); err != nil {
+		return nil, err
+	}
+	err := held.readAll(io.LimitReader(r.Body, maxHeldBody+1))
+	switch {
+	case errors.Is(err, engine.ErrOverloaded):
+		return nil, err
+	case err != nil:
+		return nil, bodyError(r, err)
+	case len(held.bytes) > maxHeldBody:
+		return nil, fmt.Errorf("%w: more than %d bytes", errLength, maxHeldBody)
+	}
+	r = r.WithContext(r.Context())
+	r.Body, r.ContentLength = http.NoBody, int64(len(held.bytes))
+	return r, nil
 }
 
 // nph tells whether the program talks to the client itself, by RFC 3875, section 5.
@@ -147,15 +181,15 @@ func stripped(r *http.Request) string {
 // body until it is known to have none, and takes nothing of one that is answered otherwise.
 type cgiClient struct {
 	http.ResponseWriter
-	nph bool
+	nph  bool
+	head bool // it has asked for no more than that
 
 	local   string // the path whose answer is this one's; "": none
 	scratch http.Header
 	drop    bool  // what the program writes is not for the client
 	status  int   // held back; 0: none is
 	sent    int   // the status that the client has; 0: none
-	left    int64 // of the body, by Content-Length; -1: unknown
-	hasBody bool  // it is sent
+	left    int64 // to be sent of the body, by Content-Length; -1: unknown
 	wrong   error // what the program has done
 }
 
@@ -179,7 +213,7 @@ func (c *cgiClient) decode(block []byte) (response *contract.Response, err error
 		response.Header["Content-Type"] = nil // nor is there one of the server's
 	}
 	c.drop = typed && len(contentType) == 0
-	if length := response.Header.Get("Content-Length"); length != "" {
+	if length := response.Header.Get("Content-Length"); length != "" && !c.head {
 		c.left, _ = strconv.ParseInt(length, 10, 64) // which it is
 	}
 	return response, nil
@@ -211,7 +245,6 @@ func (c *cgiClient) Write(p []byte) (int, error) {
 		c.wrong = contract.Untyped(p)
 		return 0, c.wrong
 	}
-	c.hasBody = true
 	body := p
 	if c.left >= 0 {
 		body = p[:min(int64(len(p)), c.left)]
@@ -247,7 +280,7 @@ func (c *cgiClient) finish() error {
 		c.status = 0
 		c.WriteHeader(status)
 	}
-	if c.hasBody && c.left > 0 {
+	if c.left > 0 {
 		return contract.TooShort(c.left)
 	}
 	return nil

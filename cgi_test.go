@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,14 +99,58 @@ func TestCGIProgram(t *testing.T) {
 	if got := s.get("/a%00b"); got.status != 400 {
 		t.Errorf("a NUL: got %+v", got)
 	}
-	if got := s.do("POST", "/", nil, io.MultiReader(strings.NewReader("chunked"))); got.header.Get("X-Left") != "something" || strings.Contains(got.body, "CONTENT_LENGTH") {
-		t.Errorf("chunked: got %+v", got)
-	}
 	eventually(t, "the start kind is late", func() bool {
 		s.get("/")
 		return slices.ContainsFunc(logBuffer.find(t, "start"), func(e map[string]any) bool { return e["kind"] == "late" })
 	})
 }
+
+// TestCGIUnknownLength: a program is told how long a body is, whatever the client has said.
+func TestCGIUnknownLength(t *testing.T) {
+	program := cgiProgram(t, "c.wasm")
+	s, protocols := serveProtocols(t, lines(
+		"gojinn /small "+program+" {\ncontract cgi\nmax_request 10\n}",
+		"gojinn /off "+program+" {\ncontract cgi\nmax_request off\n}",
+		"gojinn "+program+" {\ncontract cgi\n}"))
+	for _, protocol := range protocols {
+		t.Run(protocol.name, func(t *testing.T) {
+			ask := func(path string, size int) reply {
+				r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+path, io.MultiReader(strings.NewReader(strings.Repeat("x", size))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s.send(protocol.client, r)
+			}
+			for _, size := range []int{1, 7, 1 << 20} {
+				if v, body := told(t, ask("/", size)); v["CONTENT_LENGTH"] != strconv.Itoa(size) || len(body) != size {
+					t.Errorf("CONTENT_LENGTH %s, %d bytes, want %d", v["CONTENT_LENGTH"], len(body), size)
+				}
+			}
+			v, body := told(t, ask("/", 0))
+			if checkVariables(t, v, "CONTENT_LENGTH", "-"); body != "" {
+				t.Errorf("got %q", body)
+			}
+			if v, _ := told(t, ask("/small", 10)); v["CONTENT_LENGTH"] != "10" {
+				t.Errorf("at the limit: CONTENT_LENGTH %s", v["CONTENT_LENGTH"])
+			}
+			if got := ask("/small", 11); got.status != 413 {
+				t.Errorf("over the limit: got %+v", got)
+			}
+		})
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/off", io.LimitReader(endless{}, maxHeldBody+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.send(protocols[1].client, r); got.status != 411 {
+		t.Errorf("more than is held: got %+v", got)
+	}
+}
+
+// endless is a body without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
@@ -247,9 +292,10 @@ func TestCGIResponses(t *testing.T) {
 func TestCGICut(t *testing.T) {
 	s, protocols := serveProtocols(t, lines(
 		"gojinn /short "+moduleFile(t, "short.wasm", answer("Content-Type: text/plain\nContent-Length: 9\n\nabc"))+" {\ncontract cgi\n}",
+		"gojinn /none "+moduleFile(t, "none.wasm", answer("Content-Type: text/plain\nContent-Length: 9\n\n"))+" {\ncontract cgi\n}",
 		"gojinn /c "+cgiProgram(t, "c.wasm")+" {\ncontract cgi\n}"))
 	for _, protocol := range protocols {
-		for _, path := range []string{"/short", "/c?exit=3"} {
+		for _, path := range []string{"/short", "/none", "/c?exit=3"} {
 			response, err := protocol.client.Get(s.url + path)
 			if err == nil {
 				_, err = io.ReadAll(response.Body)
@@ -258,6 +304,9 @@ func TestCGICut(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s %s: the client sees no error", protocol.name, path)
 			}
+		}
+		if response, err := protocol.client.Head(s.url + "/none"); err != nil || response.StatusCode != 200 || response.ContentLength != 9 {
+			t.Errorf("%s HEAD: got %v, %v", protocol.name, response, err)
 		}
 	}
 	for _, reason := range []string{"bad_response", "exit"} {

@@ -15,6 +15,8 @@ const statusClientGone = 499
 
 var (
 	errRequestTooLarge = errors.New("request body over max_request")
+	// errLength is a request whose body is so large that its client would have to say how large.
+	errLength = errors.New("request body of unknown length")
 	// errFieldsTooLarge is a request whose fields are more than a program is told of.
 	errFieldsTooLarge = errors.New("request fields too large")
 	// errPath is a path that no program can be told of.
@@ -42,6 +44,7 @@ var endings = []struct {
 	reason string
 }{
 	{is(errRequestTooLarge), http.StatusRequestEntityTooLarge, "request_too_large"},
+	{is(errLength), http.StatusLengthRequired, "request_too_large"},
 	{is(errFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge, "request_too_large"},
 	{is(errPath), http.StatusBadRequest, "bad_request"},
 	{is(errHost), http.StatusBadRequest, "bad_request"},

@@ -22,6 +22,7 @@ func TestStatusOf(t *testing.T) {
 		{nil, 200, "ok"},
 		{errRequestTooLarge, 413, "request_too_large"},
 		{errFieldsTooLarge, 431, "request_too_large"},
+		{errLength, 411, "request_too_large"},
 		{errPath, 400, "bad_request"},
 		{errHost, 400, "bad_request"},
 		{errLoop, 508, "loop"},
