@@ -37,7 +37,7 @@ const (
 )
 
 // listened are the functions whose events clients listen to, by their folders.
-var listened = []string{"examples/events"}
+var listened = []string{"examples/events", "examples/events-rust"}
 
 func main() {
 	clients := flag.Int("clients", 100, "how many listen")

@@ -23,6 +23,7 @@ var eventSources = []struct {
 	clients                       int
 }{
 	{"events", "", "", 100},
+	{"events-rust", "", "", 100},
 	{"events-python", "python.wasm", "GOJINN_TEST_PYTHON", 8},
 }
 
@@ -79,6 +80,12 @@ func TestEvents(t *testing.T) {
 					}
 					start, n := time.Now(), 0
 					for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+						if text, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+							at, err := time.Parse(time.RFC3339Nano, text)
+							if age := time.Since(at); err != nil || age < -time.Second || age > time.Minute {
+								t.Errorf("got %q (%v), want the time", text, err)
+							}
+						}
 						if !strings.HasPrefix(lines.Text(), "id: ") {
 							continue
 						}

@@ -16,6 +16,8 @@
 //! }
 //! ```
 //!
+//! With `contract stream` bodies are read and written as they come: see [`stream`].
+//!
 //! What the operator has granted with `allow` lies in the file system: folders and
 //! `/dev/urandom` under `std::fs`, key-value namespaces under [`kv`], outbound HTTP
 //! under [`http`], byte streams under [`tcp`] and [`tls`].
@@ -28,6 +30,7 @@ pub mod kv;
 mod request;
 mod response;
 mod socket;
+pub mod stream;
 
 pub use request::Request;
 pub use response::Response;
@@ -46,13 +49,7 @@ const ROOM: usize = 16 << 10;
 /// `main` has done before it calls `serve`, no request waits for. When reading or the
 /// handler fails, the error goes to the log, nothing to the client but a 502.
 pub fn serve<E: Display>(handler: impl FnOnce(&Request) -> Result<Response, E>) -> ExitCode {
-    match answer(handler) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            log("error", &message);
-            ExitCode::FAILURE
-        }
-    }
+    end(answer(handler))
 }
 
 fn answer<E: Display>(handler: impl FnOnce(&Request) -> Result<Response, E>) -> Result<(), String> {
@@ -62,6 +59,17 @@ fn answer<E: Display>(handler: impl FnOnce(&Request) -> Result<Response, E>) -> 
     handler(&request).map_err(|e| e.to_string())?.write(&mut out);
     out.push('\n');
     io::stdout().lock().write_all(out.as_bytes()).map_err(|e| e.to_string())
+}
+
+/// Logs why there is no answer, if so, and returns the exit code.
+fn end(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            log("error", &message);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Writes a line to the server's log. Levels are `debug`, `info`, `warn` and `error`.

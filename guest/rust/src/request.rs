@@ -32,7 +32,7 @@ pub struct Request {
     pub queries: Vec<(String, String)>,
     /// What the placeholders of the route matched, decoded.
     pub params: Vec<(String, String)>,
-    /// Any bytes.
+    /// Any bytes. Empty where the body is read as it comes, see [`crate::stream`].
     pub body: Vec<u8>,
 }
 
@@ -55,6 +55,11 @@ impl Request {
     /// Reads a request from the server's JSON. Members of other names are skipped: a
     /// later server may write more of them. A member twice is a mistake.
     pub fn parse(text: &str) -> Result<Request, Unexpected> {
+        Request::parse_any(text).map(|(request, _)| request)
+    }
+
+    /// Does the same, and tells whether there is a body among the members.
+    pub(crate) fn parse_any(text: &str) -> Result<(Request, bool), Unexpected> {
         let mut request = Request::default();
         let mut seen = Vec::new();
         let mut j = Reader::strict(text);
@@ -70,7 +75,7 @@ impl Request {
             seen.push(name);
         }
         j.end()?;
-        Ok(request)
+        Ok((request, seen.iter().any(|name| name == "body")))
     }
 
     /// Reads the value of a member. False: it is none of ours, and skipped.

@@ -32,10 +32,15 @@ impl Response {
         self
     }
 
-    /// Appends the response as JSON.
-    pub(crate) fn write(&self, out: &mut String) {
+    /// Appends the response's JSON without the body and what ends the object.
+    pub(crate) fn write_head(&self, out: &mut String) {
         let _ = write!(out, "{{\"status\":{},\"headers\":", self.status); // a String takes everything
         json::write_headers(out, &self.headers);
+    }
+
+    /// Appends the response as JSON.
+    pub(crate) fn write(&self, out: &mut String) {
+        self.write_head(out);
         out.push(',');
         json::write_bytes(out, "body", &self.body);
         out.push('}');
