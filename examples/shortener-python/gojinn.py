@@ -192,10 +192,18 @@ def _fields(headers):
 _JSON, _TEXT, _BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
 
 
+def _send_json(reply, status, fields, text):
+    try:
+        reply.whole(status, fields, text)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which a client may have sent, has no UTF-8, but in JSON an escape.
+        reply.whole(status, fields, text.encode("utf-8", "backslashreplace"))
+
+
 def _answer(result, reply):
     """Sends what a handler returned."""
     if type(result) is dict:
-        reply.whole(200, {"Content-Type": _JSON}, _encode(result))
+        _send_json(reply, 200, {"Content-Type": _JSON}, _encode(result))
         return
     response = _response(result)
     body, headers = response.body, response.headers
@@ -214,6 +222,9 @@ def _answer(result, reply):
         raise TypeError("the handler returned a %s" % type(body).__name__)
     if not typed and not empty:
         fields["Content-Type"] = kind
+    if kind is _JSON:
+        _send_json(reply, response.status, fields, body)
+        return
     if isinstance(body, (str, bytes, bytearray, memoryview)):
         reply.whole(response.status, fields, body)
         return
@@ -350,9 +361,10 @@ def _read_request(data, read, write):
 def _environ(request):
     """Makes the environment of a request. Its texts are what PEP 3333 calls native: bytes read as ISO-8859-1."""
     members = request.__dict__
-    path, _, query = members.get("uri", "/").partition("?")
+    path, _, query = _native(members.get("uri", "/")).partition("?")
     script = ""
-    before = members.get("original_uri", "").partition("?")[0]
+    whole = _native(members.get("original_uri", "/"))
+    before = whole.partition("?")[0]
     if before != path and before.endswith(path):
         script = before[: -len(path)]  # what the server has stripped, with handle_path for example
     if "%" in path or "%" in script:
@@ -373,8 +385,8 @@ def _environ(request):
         "SCRIPT_NAME": script,
         "PATH_INFO": path,
         "QUERY_STRING": query,
-        "REQUEST_URI": members.get("original_uri", "/"),
-        "RAW_URI": members.get("original_uri", "/"),
+        "REQUEST_URI": whole,
+        "RAW_URI": whole,
         "SERVER_NAME": name or "localhost",
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": members.get("proto", "HTTP/1.1"),
@@ -401,8 +413,7 @@ def _environ(request):
         if key == "PROXY":  # which programs take for theirs
             continue
         value = values[0] if len(values) == 1 else ("; " if key == "COOKIE" else ",").join(values)
-        if not value.isascii():
-            value = value.encode().decode("latin-1")
+        value = _native(value)
         if key == "CONTENT_TYPE":
             environ[key] = value
         elif key == "CONTENT_LENGTH":
@@ -413,6 +424,11 @@ def _environ(request):
     if not environ["CONTENT_LENGTH"]:
         del environ["CONTENT_LENGTH"]
     return environ
+
+
+def _native(text):
+    """Text as PEP 3333 has it: the bytes of its UTF-8, read as ISO-8859-1."""
+    return text if text.isascii() else text.encode().decode("latin-1")
 
 
 def _unnative(text):

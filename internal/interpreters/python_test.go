@@ -129,6 +129,8 @@ answers = {
     "/view": memoryview(b"abc")[1:],
     "/dict": {"a": [1, None, "é\u2028", (True, 1.5)], 2: {}},
     "/list": [1, "<"],
+    "/half": {"a": "\ud800é"},
+    "/halves": ["\udfff\ud800"],
     "/number": 12,
     "/false": False,
     "/pair": (201, {"a": 1}),
@@ -158,6 +160,8 @@ def handler(request):
 		"/view":           {Status: 200, Body: "bc", Headers: typed(plain)},
 		"/dict":           {Status: 200, Body: `{"a":[1,null,"é` + "\u2028" + `",[true,1.5]],"2":{}}`, Headers: typed(data)},
 		"/list":           {Status: 200, Body: `[1,"<"]`, Headers: typed(data)},
+		"/half":           {Status: 200, Body: `{"a":"\ud800é"}`, Headers: typed(data)},
+		"/halves":         {Status: 200, Body: `["\udfff\ud800"]`, Headers: typed(data)},
 		"/number":         {Status: 200, Body: "12", Headers: typed(data)},
 		"/false":          {Status: 200, Body: "false", Headers: typed(data)},
 		"/pair":           {Status: 201, Body: `{"a":1}`, Headers: typed(data)},
@@ -647,8 +651,12 @@ func TestPythonWSGI(t *testing.T) {
 	headers, _ := head["headers"].(map[string]any)
 	same("stream", body, headers)
 
+	// A query is whatever bytes the client sends; every text of the environment is of bytes.
+	want = object{"QUERY_STRING": "x=\u00e2\u0082\u00ac\u00c3\u00a9", "REQUEST_URI": "/?x=\u00e2\u0082\u00ac\u00c3\u00a9"}
+	r := run(t, f, request(object{"uri": "/?x=€é", "original_uri": "/?x=€é"}))
+	same("bytes", r.Body, r.Headers)
 	want = object{"SERVER_NAME": "[::1]", "SERVER_PORT": "80", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "SCRIPT_NAME": "", "PATH_INFO": "/"}
-	r := run(t, f, request(object{"host": "[::1]:80"}))
+	r = run(t, f, request(object{"host": "[::1]:80"}))
 	same("no body", r.Body, r.Headers)
 	delete(members["headers"].(object), "Content-Length") // as of a client that sends it in chunks
 	want = object{"CONTENT_LENGTH": nil, "body": "é"}
