@@ -26,6 +26,53 @@ module Gojinn
   ::STDOUT = $stdout = STDERR
   STDERR.sync = true
 
+  # Once is what INPUT is more than an IO. Rack 2 rewinds a body before and after it reads it, which does no
+  # harm; who reads it again is told that it is gone.
+  module Once
+    # The body begins here.
+    def begin
+      @read = @over = false
+      self
+    end
+
+    def rewind
+      @over = @read
+      0
+    end
+
+    %w[each each_line getc gets read readline readlines readpartial sysread].each do |name|
+      module_eval "def #{name}(*, **, &block) = once && super", __FILE__, __LINE__
+    end
+
+    private
+
+    def once
+      raise Errno::ESPIPE, "the body can be read only once" if @over
+
+      @read = true
+    end
+  end
+  private_constant :Once
+  INPUT.extend(Once)
+
+  # Unseeded are the generators of random numbers that were made without a seed at start, and so get another one for
+  # each request.
+  module Unseeded
+    SEED = Random.instance_method(:initialize)
+    @made = ObjectSpace.each_object(Random).to_a # how those were made that are there can't be told
+
+    def self.again = @made.each { |generator| SEED.bind_call(generator) unless generator.frozen? }
+
+    def self.note(generator) = @made << generator
+
+    def initialize(*seed)
+      super
+      Unseeded.note(self) if seed.empty?
+    end
+  end
+  private_constant :Unseeded
+  Random.prepend(Unseeded)
+
   # Error is that something was not possible which was asked of the server.
   class Error < StandardError; end
 
@@ -97,7 +144,8 @@ module Gojinn
       head = INPUT.gets or abort "gojinn: there is no request"
       # From here on numbers must not repeat.
       Random.srand
-      request = Request.new(JSON.parse(head.force_encoding(Encoding::UTF_8)), INPUT)
+      Unseeded.again
+      request = Request.new(JSON.parse(head.force_encoding(Encoding::UTF_8)), INPUT.begin)
       send_answer(request, *source.call(request))
       finish
     rescue Errno::EPIPE

@@ -411,6 +411,16 @@ def handler(request)
   when "/hash" then { a: request.body.bytesize }
   when "/upper" then [200, { "Content-Type" => "text/plain" }, ->(out) { while (line = request.input.gets); out << line.upcase; end }]
   when "/each" then [200, {}, %w[a b]]
+  when "/rewind"
+    request.input.rewind
+    text = request.input.read
+    request.input.rewind
+    again = begin
+      request.input.read
+    rescue Errno::ESPIPE => e
+      e.message
+    end
+    "#{text}, #{again}"
   when "/late" then [200, {}, ->(out) { out << "begun"; raise "on purpose" }]
   end
 end
@@ -439,6 +449,7 @@ end
 		{"/upper", "a\nb", "A\nB"},
 		{"/upper", long, strings.ToUpper(long)},
 		{"/each", "", "ab"},
+		{"/rewind", "text", "text, Invalid seek - the body can be read only once"},
 	} {
 		head, got, log, err := stream(test.path, test.body)
 		if err != nil || got != test.want || head["status"] != 200.0 || head["body"] != nil || log != "" {
@@ -459,10 +470,14 @@ func TestRubyUnique(t *testing.T) {
 require "securerandom"
 Random.rand
 SecureRandom.hex
+OWN = Random.new
+SEEDED = Random.new(42)
+class Sub < Random; def initialize(name) = super(); end
+SUB = Sub.new("a")
 def handler(_)
   { kernel: rand(1 << 62), random: Random.rand(1 << 62), bytes: Random.bytes(8).unpack1("H*"), new: Random.new.rand(1 << 62), seed: Random.new_seed, default: Random.seed,
     urandom: Random.urandom(8).unpack1("H*"), secure: SecureRandom.hex(8), number: SecureRandom.random_number(1 << 62), uuid: SecureRandom.uuid,
-    shuffle: (0...30).to_a.shuffle.join(","), sample: (0...64).to_a.sample(20).join(","), time: Process.clock_gettime(Process::CLOCK_REALTIME, :nanosecond) }
+    own: OWN.rand(1 << 62), sub: SUB.rand(1 << 62), own_seed: OWN.seed, shuffle: (0...30).to_a.shuffle.join(","), sample: (0...64).to_a.sample(20).join(","), time: Process.clock_gettime(Process::CLOCK_REALTIME, :nanosecond) }
 end
 `)
 	seen := map[string]bool{}
@@ -472,7 +487,7 @@ end
 		var numbers map[string]any
 		decoder := json.NewDecoder(strings.NewReader(r.Body))
 		decoder.UseNumber()
-		if err := decoder.Decode(&numbers); err != nil || len(numbers) != 13 {
+		if err := decoder.Decode(&numbers); err != nil || len(numbers) != 16 {
 			t.Fatalf("got %q", r.Body)
 		}
 		for name, number := range numbers {
