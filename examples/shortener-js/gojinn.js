@@ -269,7 +269,7 @@ function describe(value, depth = 2, seen = []) {
 	}
 	if (value === null) return "null"
 	if (seen.includes(value)) return "[Circular]"
-	if (value instanceof Error) return trace(value)
+	if (value instanceof Error) return trace(value, seen)
 	if (value instanceof Date) return isNaN(value) ? "Invalid Date" : value.toISOString()
 	if (value instanceof RegExp || value instanceof URL) return String(value)
 	if (value instanceof Promise) return "Promise {}"
@@ -289,12 +289,14 @@ function describe(value, depth = 2, seen = []) {
 		some(names.slice(0, 100).map(k => `${/^[\w$]+$/.test(k) ? k : JSON.stringify(k)}: ${inner(value[k])}`), names.length))
 }
 // trace is an error with where it came from. QuickJS's stack doesn't have the message.
-function trace(e) {
+function trace(e, seen = []) {
 	if (!(e instanceof Error)) return "Uncaught " + describe(e)
+	if (seen.includes(e)) return "[Circular]"
+	seen = [...seen, e]
 	const stack = typeof e.stack === "string" ? e.stack.trimEnd() : ""
 	let text = `${e}${stack && "\n" + stack}`
-	if (e instanceof AggregateError) for (const inner of e.errors.slice(0, 10)) text += "\n  " + trace(inner).replace(/\n/g, "\n  ")
-	if (e.cause !== undefined) text += "\ncaused by: " + (e.cause instanceof Error && e.cause !== e ? trace(e.cause) : describe(e.cause))
+	if (e instanceof AggregateError) for (const inner of e.errors.slice(0, 10)) text += "\n  " + trace(inner, seen).replace(/\n/g, "\n  ")
+	if (e.cause !== undefined) text += "\ncaused by: " + (e.cause instanceof Error ? trace(e.cause, seen) : describe(e.cause, 2, seen))
 	return text
 }
 function format(first, ...rest) {

@@ -164,6 +164,7 @@ func TestJSErrors(t *testing.T) {
 		{"a rejection", `export default async () => { throw new RangeError("so\nfar") }`, `(?s)^RangeError: so\nfar\n +at `},
 		{"what is no error", `export default () => { throw { a: 1 } }`, `^Uncaught \{ a: 1 \}\n`},
 		{"several", `export default () => Promise.any([Promise.reject(new Error("one")), Promise.reject(new Error("two"))])`, `(?s)^AggregateError.*Error: one.*Error: two`},
+		{"errors in circles", `export default () => { const a = new Error("one"), b = new Error("two"); a.cause = b; b.cause = a; throw a }`, `(?s)^Error: one\n.*caused by: Error: two\n.*caused by: \[Circular\]\n$`},
 		{"in a timer", `export default () => new Promise(() => setTimeout(() => { throw new Error("later") }, 1))`, `^Error: later\n`},
 		{"in a microtask", `export default () => new Promise(() => queueMicrotask(() => { throw new Error("soon") }))`, `^Error: soon\n`},
 		{"a promise of nothing", `export default () => new Promise(() => {})`, `^Error: the handler waits for a promise that nothing can settle\n`},
