@@ -20,7 +20,7 @@ func instantiateHost(ctx context.Context, r wazero.Runtime) error {
 		rewrite.ExitImport:  (*Sandbox).returned,
 	} {
 		private.NewFunctionBuilder().
-			WithGoFunction(api.GoFunc(func(ctx context.Context, _ []uint64) { f(sandboxFrom(ctx)) }), nil, nil).
+			WithGoFunction(api.GoFunc(func(ctx context.Context, _ []uint64) { sandboxFrom(ctx).serve(f) }), nil, nil).
 			Export(name)
 	}
 	if _, err := private.Instantiate(ctx); err != nil {

@@ -215,6 +215,26 @@ func TestCallerThatLeaves(t *testing.T) {
 	}
 }
 
+// TestCanceledGoesBack: a client that leaves does not cost a start of the program.
+func TestCanceledGoesBack(t *testing.T) {
+	t.Parallel()
+	guest := newTally(3)
+	guest.slow = true
+	f := newFunction(t, verifiedEngine(t, Config{}), guest.bytes(), Options{Idle: time.Hour, Snapshot: SnapshotOn})
+	for i := range 5 {
+		out, _, receipt, err := runIdle(t, f, "....")
+		if err != nil || out != tallied || i > 1 && receipt.Start != StartSnapshot {
+			t.Errorf("call %d: got %q, %s, %v", i, out, receipt.Start, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if _, err := f.Run(ctx, strings.NewReader("l"), io.Discard, io.Discard); !errors.Is(err, ErrCanceled) {
+			t.Errorf("call %d: got %v, want ErrCanceled", i, err)
+		}
+		waitFor(t, func() bool { running, restoring, _ := f.Sandboxes(); return running+restoring == 0 })
+	}
+}
+
 // TestKeptIsCounted: what a sandbox keeps to go back to is in the budget, and
 // where there is no room for it the function does without.
 func TestKeptIsCounted(t *testing.T) {

@@ -49,6 +49,7 @@ type Sandbox struct {
 	aborted error               // why its last start ahead of a call was; nil: it was not
 	kept    *checkpoint         // what it goes back to after a call; nil: to the very start
 	leaving bool                // the guest is to be left, wherever it is
+	staying bool                // it stays where it is at the end of its call, once the host has let go of it
 	faulty  bool                // it can't be used again: the host has failed it
 	calls   int                 // it has served
 	since   time.Time           // when it was parked; the pool's
@@ -131,6 +132,7 @@ func (s *Sandbox) live() {
 	ctx := &callContext{snapshotting, s}
 	for more := true; more; more = s.guest.pause() {
 		s.result = guarded("running", func() error { return s.entry.CallWithStack(ctx, nil) })
+		s.staying = false
 		s.at = atEnd
 	}
 }
@@ -216,8 +218,7 @@ func (s *Sandbox) park() {
 // goes back to where it parked, or is left.
 func (s *Sandbox) exit(code uint32) {
 	s.ended(code)
-	s.pause()
-	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
+	s.stay()
 }
 
 // returned is exit for a guest whose main function has returned, and which is
@@ -289,7 +290,48 @@ func (s *Sandbox) finish(reason error) {
 	if s.end == nil {
 		s.end = reason
 	}
+	s.staying = s.kept != nil && leavesGuest(s.end)
 	panic(callEnd{})
+}
+
+// leavesGuest tells whether a call that ends so can be undone from where its guest is. That spares a start-up,
+// which may take much longer than a call: clients that leave must not be able to cost more than those that stay.
+func leavesGuest(end error) bool {
+	return errors.Is(end, ErrCanceled) || errors.Is(end, ErrTimeout) || errors.Is(end, ErrFuel)
+}
+
+// serve runs f, a function of the host that the guest has called.
+func (s *Sandbox) serve(f func(*Sandbox)) {
+	if !s.runs(f) {
+		s.stay()
+	}
+}
+
+func (s *Sandbox) runs(f func(*Sandbox)) (ok bool) {
+	defer s.caught(&ok)
+	f(s)
+	return true
+}
+
+// caught is deferred by what runs functions of the host. It ends the panic of a call's end after which the guest stays
+// where it is, when all that the host has had under way has been undone.
+func (s *Sandbox) caught(ok *bool) {
+	if !s.staying {
+		return
+	}
+	s.staying = false
+	if p := recover(); p != (callEnd{}) {
+		panic(p)
+	}
+	*ok = false
+}
+
+// stay keeps the guest where its call has ended until that has been handed on. Then it goes back to where it
+// parked, or is left.
+func (s *Sandbox) stay() {
+	s.at = atExit
+	s.pause()
+	s.kept.stack.Restore([]uint64{rewrite.ParkErrno}) // does not return
 }
 
 // charge lowers the guest's fuel by units, and ends the call if its fuel or

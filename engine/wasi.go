@@ -145,6 +145,18 @@ type hostFunction struct {
 // Call implements [api.GoModuleFunction].
 func (f *hostFunction) Call(ctx context.Context, module api.Module, stack []uint64) {
 	s := sandboxFrom(ctx)
+	result, ok := f.run(ctx, s, module, stack)
+	if !ok {
+		s.stay()
+	}
+	if len(f.results) > 0 {
+		stack[0] = uint64(result)
+	}
+}
+
+// run is not ok if it has ended the call in a way that lets the guest go back from where it is.
+func (f *hostFunction) run(ctx context.Context, s *Sandbox, module api.Module, stack []uint64) (result errno, ok bool) {
+	defer s.caught(&ok)
 	p := &s.process
 	p.sandbox.charge(f.cost)
 	p.host = ctx
@@ -152,11 +164,9 @@ func (f *hostFunction) Call(ctx context.Context, module api.Module, stack []uint
 	if f.cost >= costFile { // it may wait
 		s.claim.lend()
 	}
-	result := f.call(p, stack)
+	result = f.call(p, stack)
 	s.resume()
-	if len(f.results) > 0 {
-		stack[0] = uint64(result)
-	}
+	return result, true
 }
 
 // arguments are the parameters of a call, one on each place.
