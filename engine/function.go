@@ -332,7 +332,7 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 		s = nil
 	}
 	if s == nil {
-		if s, err = newSandbox(ctx, f); err != nil {
+		if s, err = f.sandbox(ctx); err != nil {
 			return Receipt{Queue: queued}, err
 		}
 	}
@@ -343,6 +343,20 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 	f.pool.release()
 	go f.renew(s, renew) // while the answer is handed on
 	return receipt, err
+}
+
+// sandbox makes a sandbox for a call. If calls share their start-up, it is started up to where they begin, as it
+// would be after the call: it need not be started twice.
+func (f *Function) sandbox(ctx context.Context) (*Sandbox, error) {
+	s, err := newSandbox(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if kind, _ := f.start.is(); kind != StartSnapshot || !f.keeps(s.code) || s.prepare() {
+		return s, nil
+	}
+	s.close()
+	return newSandbox(ctx, f)
 }
 
 // renew makes a sandbox ready for another call if it is to be, or frees it.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -29,5 +30,46 @@ func TestPatience(t *testing.T) {
 	defer renewed.Stop()
 	if got := p.take(t.Context()); got != s {
 		t.Error("a call did not wait for a sandbox that is being renewed")
+	}
+}
+
+// TestPatienceWithUse: where a start-up is expensive, calls also wait for sandboxes that serve others, if they
+// are enough to keep all processors busy.
+func TestPatienceWithUse(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		startup time.Duration
+		inUse   int
+		waits   bool
+	}{
+		{"expensive, all busy", time.Minute, runtime.GOMAXPROCS(0), true},
+		{"expensive, more than all busy", time.Minute, runtime.GOMAXPROCS(0) + 3, true},
+		{"expensive, one processor free", time.Minute, runtime.GOMAXPROCS(0) - 1, false},
+		{"cheap, all busy", time.Millisecond, runtime.GOMAXPROCS(0), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPool(Options{Idle: time.Minute})
+			p.took(test.startup)
+			for range test.inUse + 1 { // and the one that asks
+				if _, err := p.acquire(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := new(Sandbox)
+			time.AfterFunc(100*time.Millisecond, func() {
+				if p.renewing() {
+					p.renewed(s)
+				}
+			})
+			want := s
+			if !test.waits {
+				want = nil
+			}
+			if got := p.take(t.Context()); got != want {
+				t.Errorf("got %p, want %p", got, want)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,7 +56,8 @@ func newPool(options Options) *pool {
 
 // A call waits for a sandbox that is being renewed before it has one made: about as long as that
 // takes. That is minPatience for large programs whose start-up is short, and half as long as the start-up
-// for others, such as interpreters, but at most maxPatience.
+// for others, such as interpreters, but at most maxPatience. Where it is more than minPatience, calls
+// also wait for sandboxes that serve others, if as many are made or in use as there are processors.
 const (
 	minPatience = 2 * time.Millisecond
 	maxPatience = time.Second
@@ -67,7 +69,7 @@ func (p *pool) took(startup time.Duration) {
 }
 
 // take returns a sandbox that is ready for a call, or nil if one has to be made.
-// It waits a moment for one that is being renewed.
+// It waits a moment for one that is being renewed, or will be.
 func (p *pool) take(ctx context.Context) *Sandbox {
 	p.mu.Lock()
 	if n := len(p.ready); n > 0 {
@@ -78,7 +80,9 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 		p.mu.Unlock()
 		return s
 	}
-	if len(p.awaiting) >= p.restoring {
+	patience := max(time.Duration(p.patience.Load()), minPatience)
+	inUse := int(p.running.Load()) - 1 - len(p.awaiting) + p.restoring // this call is one that runs
+	if len(p.awaiting) >= p.restoring && (patience == minPatience || inUse < runtime.GOMAXPROCS(0)) {
 		p.mu.Unlock()
 		return nil
 	}
@@ -86,7 +90,7 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 	p.awaiting = append(p.awaiting, renewed)
 	p.mu.Unlock()
 
-	timer := time.NewTimer(max(time.Duration(p.patience.Load()), minPatience))
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case s := <-renewed:
@@ -119,24 +123,37 @@ func (p *pool) renewing() bool {
 // s is not needed.
 func (p *pool) renewed(s *Sandbox) bool {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.restoring--
-	var next chan *Sandbox
-	if len(p.awaiting) > 0 && (s != nil || len(p.awaiting) > p.restoring) {
-		next = p.awaiting[0]
-		p.awaiting = slices.Delete(p.awaiting, 0, 1)
+	if s == nil {
+		if len(p.awaiting) > p.restoring {
+			p.hand(nil) // whoever gets it makes one
+		}
+		return false
 	}
-	p.mu.Unlock()
-	if next != nil {
-		next <- s
-		return true
-	}
-	return s != nil && p.put(s)
+	return p.add(s)
 }
 
-// put parks a sandbox. It is false if that has to be closed instead.
+// put has a sandbox serve a call that waits for one, or parks it. It is false if it has
+// to be closed instead.
 func (p *pool) put(s *Sandbox) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.add(s)
+}
+
+// hand gives a sandbox to the call that has waited longest. mu is held.
+func (p *pool) hand(s *Sandbox) {
+	p.awaiting[0] <- s // has room
+	p.awaiting = slices.Delete(p.awaiting, 0, 1)
+}
+
+// add is put. mu is held.
+func (p *pool) add(s *Sandbox) bool {
+	if len(p.awaiting) > 0 {
+		p.hand(s)
+		return true
+	}
 	if p.closed != nil || p.retired || p.limit.Calls > 0 && len(p.ready) >= max(p.limit.Calls, p.warm) || p.idle <= 0 && len(p.ready) >= p.warm {
 		return false
 	}
