@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -184,13 +185,13 @@ type cgiClient struct {
 	nph  bool
 	head bool // it has asked for no more than that
 
-	local   string // the path whose answer is this one's; "": none
-	scratch http.Header
-	drop    bool  // what the program writes is not for the client
-	status  int   // held back; 0: none is
-	sent    int   // the status that the client has; 0: none
-	left    int64 // to be sent of the body, by Content-Length; -1: unknown
-	wrong   error // what the program has done
+	local   string      // the path whose answer is this one's; "": none
+	scratch http.Header // of an answer that is held back or not for the client; nil: of neither
+	drop    bool        // what the program writes is not for the client
+	status  int         // held back; 0: none is
+	sent    int         // the status that the client has; 0: none
+	left    int64       // to be sent of the body, by Content-Length; -1: unknown
+	wrong   error       // what the program has done
 }
 
 // decode is for [framing].
@@ -209,7 +210,7 @@ func (c *cgiClient) decode(block []byte) (response *contract.Response, err error
 	}
 	contentType, typed := response.Header["Content-Type"]
 	if !typed {
-		c.status = response.Status
+		c.status, c.scratch = response.Status, c.ResponseWriter.Header().Clone()
 		response.Header["Content-Type"] = nil // nor is there one of the server's
 	}
 	c.drop = typed && len(contentType) == 0
@@ -276,8 +277,10 @@ func (c *cgiClient) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 // finish ends the answer of a program that has ended well.
 func (c *cgiClient) finish() error {
 	if c.status != 0 {
-		status := c.status
-		c.status = 0
+		status, fields := c.status, c.scratch
+		c.status, c.scratch = 0, nil
+		clear(c.Header())
+		maps.Copy(c.Header(), fields)
 		c.WriteHeader(status)
 	}
 	if c.left > 0 {
