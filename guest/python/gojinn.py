@@ -1090,7 +1090,7 @@ class _Socket:
         if any(name.lower() == "transfer-encoding" for name in fields):
             body = _dechunk(body)
         self.close()
-        url = target if "://" in target else self._origin + target
+        url = target if target.startswith(("http://", "https://")) else self._origin + target
         self._file = io.open(_ask({"method": method, "url": url, "headers": fields, "stream": True}, self._timeout, body), "rb")
         self._answer = _decode(self._file.readline().decode())
         if "error" in self._answer:

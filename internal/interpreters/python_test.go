@@ -1118,6 +1118,7 @@ def checks():
     # urllib
     with urlopen(url + "/a?b=1") as r:
         check([r.status, r.reason, r.read(), r.headers["X-Many"], r.headers.get_all("x-many"), r.url], [200, "OK", b"GET /a?b=1 ||", "1", ["1", "2"], url + "/a?b=1"])
+    check(urlopen(url + "/a?u=http://b/").read(), b"GET /a?u=http://b/ ||")
     check(json.load(urlopen(url + "/json")), {"a": "é"})
     check(urlopen(url + "/json").headers.get_content_charset(), "utf-8")
     check(urlopen(url + "/f", data=urllib.parse.urlencode({"a b": "é&"}).encode()).read(), b"POST /f a+b=%C3%A9%26|application/x-www-form-urlencoded|")
