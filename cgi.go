@@ -164,18 +164,23 @@ func (c *call) routeEnd(path string) int {
 	return end
 }
 
-// stripped is what the configuration has taken off the begin of the path, as handle_path does, still
-// escaped. It doesn't end in a slash.
+// stripped is what the configuration has taken off the begin of the path, as handle_path does, which
+// leaves a slash of all, still escaped. It begins with one slash, with two it would be another host as the begin of
+// a link, and doesn't end in one.
 func stripped(r *http.Request) string {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.URL == nil {
 		return ""
 	}
-	prefix, ok := strings.CutSuffix(original.URL.EscapedPath(), r.URL.EscapedPath())
-	if !ok || strings.HasSuffix(prefix, "/") || !strings.HasPrefix(prefix, "/") {
+	before, after := original.URL.EscapedPath(), r.URL.EscapedPath()
+	prefix, ok := strings.CutSuffix(before, after)
+	if !ok && after != "/" || before == after {
 		return ""
 	}
-	return prefix
+	if prefix = strings.Trim(prefix, "/"); prefix == "" {
+		return ""
+	}
+	return "/" + prefix
 }
 
 // cgiClient is who a CGI program answers. It holds the status back of an answer that must not have a

@@ -62,7 +62,7 @@ func TestCGIProgram(t *testing.T) {
 		copyFile(t, program, filepath.Join(folder, filepath.FromSlash(name)))
 	}
 	s := serve(t, lines(
-		"handle_path /app/* {\ngojinn "+program+" {\ncontract cgi\nallow env GREETING hello\nallow env REMOTE_USER operator\n}\n}",
+		"handle_path /app* {\ngojinn "+program+" {\ncontract cgi\nallow env GREETING hello\nallow env REMOTE_USER operator\n}\n}",
 		"handle_path /dir/* {\ngojinn_dir "+folder+" {\ncontract cgi\n}\n}",
 		"gojinn "+program+" {\ncontract cgi\n}"))
 
@@ -84,6 +84,8 @@ func TestCGIProgram(t *testing.T) {
 		"/":                   {"", "/"},
 		"/x/y":                {"", "/x/y"},
 		"/app/":               {"/app", "/"},
+		"/app":                {"/app", "/"},
+		"//app/x":             {"/app", "/x"},
 		"/dir/tool":           {"/dir/tool", "-"},
 		"/dir/tool/":          {"/dir/tool", "/"},
 		"/dir/tool/a%2Fb/c":   {"/dir/tool", "/a/b/c"},

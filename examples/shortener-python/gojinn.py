@@ -365,8 +365,11 @@ def _environ(request):
     script = ""
     whole = _native(members.get("original_uri", "/"))
     before = whole.partition("?")[0]
-    if before != path and before.endswith(path):
-        script = before[: -len(path)]  # what the server has stripped, with handle_path for example
+    if before != path and (before.endswith(path) or path == "/"):
+        # What the server has stripped, with handle_path for example, which leaves a slash of all. As the
+        # begin of a link, two slashes would lead to another host.
+        script = (before[: -len(path)] if before.endswith(path) else before).strip("/")
+        script = script and "/" + script
     if "%" in path or "%" in script:
         from urllib.parse import unquote_to_bytes
 
@@ -1090,7 +1093,7 @@ class _Socket:
         if any(name.lower() == "transfer-encoding" for name in fields):
             body = _dechunk(body)
         self.close()
-        url = target if "://" in target else self._origin + target
+        url = target if target.startswith(("http://", "https://")) else self._origin + target
         self._file = io.open(_ask({"method": method, "url": url, "headers": fields, "stream": True}, self._timeout, body), "rb")
         self._answer = _decode(self._file.readline().decode())
         if "error" in self._answer:

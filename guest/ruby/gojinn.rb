@@ -470,10 +470,14 @@ module Gojinn
       env
     end
 
-    # What the server has taken off the path before the function: the place of the application.
+    # What the server has taken off the path before the function: the place of the application. handle_path
+    # leaves a slash of all. As the begin of a link, two slashes would lead to another host.
     def prefix(request, path)
-      taken = request.original_uri.split("?", 2).first.delete_suffix(path)
-      taken.start_with?("/") && !taken.end_with?("/") && request.original_uri.start_with?(taken + path) ? binary(taken) : ""
+      before = request.original_uri.split("?", 2).first
+      return "" if before == path || !before.end_with?(path) && path != "/"
+
+      taken = before.delete_suffix(path).gsub(%r{\A/+|/+\z}, "")
+      taken.empty? ? "" : binary("/#{taken}")
     end
 
     def host(env, request)

@@ -658,6 +658,11 @@ func TestPythonWSGI(t *testing.T) {
 	want = object{"SERVER_NAME": "[::1]", "SERVER_PORT": "80", "CONTENT_LENGTH": "0", "CONTENT_TYPE": "", "SCRIPT_NAME": "", "PATH_INFO": "/"}
 	r = run(t, f, request(object{"host": "[::1]:80"}))
 	same("no body", r.Body, r.Headers)
+	for before, script := range map[string]string{"/app": "/app", "/app/": "/app", "//app": "/app", "//evil.example/": "/evil.example", "/a/b": "/a/b", "/": ""} {
+		want = object{"SCRIPT_NAME": script, "PATH_INFO": "/"}
+		r = run(t, f, request(object{"original_uri": before}))
+		same(before, r.Body, r.Headers)
+	}
 	delete(members["headers"].(object), "Content-Length") // as of a client that sends it in chunks
 	want = object{"CONTENT_LENGTH": nil, "body": "é"}
 	head, body, _, err = pythonStream(t, f, request(members), "é")

@@ -304,6 +304,13 @@ func TestRubyRack(t *testing.T) {
 		if want := map[string]any{"content-type": "application/json", "x-many": []any{"1", "2"}, "x-old": []any{"3", "4"}}; !reflect.DeepEqual(r.Headers, want) {
 			t.Errorf("got %v, want %v", r.Headers, want)
 		}
+		for before, script := range map[string]string{"/app": "/app", "/app/": "/app", "//app": "/app", "//evil.example/": "/evil.example", "/a/b?x": "/a/b", "/": ""} {
+			var got object
+			r := run(t, f, request(object{"original_uri": before}))
+			if err := json.Unmarshal([]byte(r.Body), &got); err != nil || got["SCRIPT_NAME"] != script || got["PATH_INFO"] != "/" {
+				t.Errorf("%s: got %q + %q, want %q + /", before, got["SCRIPT_NAME"], got["PATH_INFO"], script)
+			}
+		}
 	}
 }
 
