@@ -51,7 +51,7 @@ func Environment(r *http.Request, meta Meta, cgi CGI) []string {
 	e.add("REQUEST_URI", meta.OriginalURI)
 	e.add("REQUEST_ID", meta.ID)
 	e.add("UNIQUE_ID", meta.ID)
-	e.add("QUERY_STRING", r.URL.RawQuery)
+	e.add("QUERY_STRING", cgi.query(r.URL.RawQuery))
 	e.script(cgi)
 	if length, ok := bodyLength(r); ok {
 		e.add("CONTENT_LENGTH", length)
@@ -65,6 +65,19 @@ func Environment(r *http.Request, meta Meta, cgi CGI) []string {
 	}
 	e.fields(r.Header)
 	return e
+}
+
+// query is what a program is told of a query. php-cgi takes one such as -s for arguments that the server has made of it, and
+// then ignores all that it was started with: settings that protect, perhaps. A parameter without a name makes it look
+// like any other, and scripts don't see it.
+func (cgi CGI) query(raw string) string {
+	if cgi.Script == "" || strings.Contains(raw, "=") {
+		return raw
+	}
+	if text := strings.TrimLeftFunc(unescapeQuery(raw), func(c rune) bool { return c <= ' ' }); !strings.HasPrefix(text, "-") {
+		return raw
+	}
+	return raw + "&="
 }
 
 type environment []string

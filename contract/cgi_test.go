@@ -96,6 +96,21 @@ func decodeBlock(block []byte, nph bool) (*Response, string, error) {
 	return DecodeCGI(block)
 }
 
+// TestCGIQuery: no query makes php-cgi ignore its arguments, which a script sees nothing of.
+func TestCGIQuery(t *testing.T) {
+	for query, want := range map[string]string{
+		"": "", "x": "x", "x-s": "x-s", "-s=": "-s=", "x=-s": "x=-s", "%2": "%2",
+		"-s": "-s&=", "+-s": "+-s&=", "%2ds": "%2ds&=", "%09%20-": "%09%20-&=", "-d+memory_limit%3d9": "-d+memory_limit%3d9&=",
+	} {
+		r := &http.Request{Method: "GET", URL: &url.URL{RawQuery: query}}
+		for script, want := range map[string]string{"": query, "/www/index.php": want} {
+			if got := Environment(r, Meta{}, CGI{Script: script}); !slices.Contains(got, "QUERY_STRING="+want) {
+				t.Errorf("%q for script %q: got %q, want QUERY_STRING=%s", query, script, got, want)
+			}
+		}
+	}
+}
+
 func TestCGIVectors(t *testing.T) {
 	for _, path := range vectorFiles(t, "cgi/requests") {
 		vectors := readVectors[cgiRequest](t, path)

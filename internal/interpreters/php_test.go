@@ -200,3 +200,29 @@ func TestPHPRandom(t *testing.T) {
 		t.Errorf("%d values, want %d", len(seen), 6*requests)
 	}
 }
+
+// TestPHPArguments: a client can't have PHP ignore settings in its arguments, and a body of unknown length is read.
+func TestPHPArguments(t *testing.T) {
+	dir := folder(t, "www/index.php", `<?php echo ini_get("open_basedir"), " ", json_encode($_GET), " ", json_encode($_POST);`)
+	site := "http://" + servePHP(t, "gojinn php-cgi.wasm {\ncontract cgi\nscript_root /app/www\nargs php-cgi -d open_basedir=/app\nmemory 256MiB\nallow dir . /app\n}", dir)
+	client := &http.Client{Timeout: time.Minute}
+	for query, want := range map[string]string{"": "/app [] []", "?-s": `/app {"-s":""} []`, "?+-d%20a": `/app {"-d_a":""} []`, "?a=-s": `/app {"a":"-s"} []`} {
+		r, err := client.Get(site + "/" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != 200 || string(body) != want {
+			t.Errorf("%q: got %d %q, %v, want %q", query, r.StatusCode, body, err, want)
+		}
+	}
+	r, err := client.Post(site+"/", "application/x-www-form-urlencoded", io.MultiReader(strings.NewReader("a=b")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body, err := io.ReadAll(r.Body); err != nil || string(body) != `/app [] {"a":"b"}` {
+		t.Errorf("a form in chunks: got %q, %v", body, err)
+	}
+}
