@@ -125,9 +125,7 @@ func (s *requestStream) reader(head []byte) io.Reader {
 
 // Read implements [io.Reader].
 func (s *requestStream) Read(p []byte) (int, error) {
-	if len(s.head) > 0 {
-		n := copy(p, s.head)
-		s.head = s.head[n:]
+	if n := s.readHead(p); n > 0 {
 		return n, nil
 	}
 	done := make(chan struct{})
@@ -143,6 +141,18 @@ func (s *requestStream) Read(p []byte) (int, error) {
 		s.failed(err)
 	}
 	return n, err
+}
+
+// readHead reads nothing when the call is over: the head's memory may be another call's.
+func (s *requestStream) readHead(p []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return 0
+	}
+	n := copy(p, s.head)
+	s.head = s.head[n:]
+	return n
 }
 
 func (s *requestStream) begin(done chan struct{}) bool {

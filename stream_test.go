@@ -324,6 +324,20 @@ func TestStreamDuplex(t *testing.T) {
 	}
 }
 
+// TestRequestStreamOver: who reads ahead may begin when the call is over, and its buffer is another's.
+func TestRequestStreamOver(t *testing.T) {
+	head := []byte("head\n")
+	s := &requestStream{head: head, body: strings.NewReader("body"), progress: new(progress)}
+	p := make([]byte, 2)
+	if n, err := s.Read(p); n != 2 || err != nil || string(p) != "he" {
+		t.Fatalf("got %d, %v, %q", n, err, p)
+	}
+	s.end()
+	if n, err := s.Read(p); n != 0 || !errors.Is(err, errOver) {
+		t.Errorf("got %d, %v, %q", n, err, p)
+	}
+}
+
 // bytewise is a body that comes byte by byte.
 type bytewise struct{ text string }
 
