@@ -41,7 +41,7 @@ func (c *call) cgi(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 		return err
 	}
 	client := &cgiClient{ResponseWriter: w, nph: c.function.nph(), head: r.Method == http.MethodHead, left: -1}
-	err = c.relay(context.WithValue(ctx, environmentKey{}, variables), client, r, body.bytes, framing{contract.EndOfFields, client.decode})
+	err = c.relay(context.WithValue(ctx, environmentKey{}, variables), client, r, body.bytes, framing{contract.EndOfFields, client.decode, client.wanted})
 	if client.wrong != nil {
 		err = client.wrong
 	}
@@ -225,6 +225,9 @@ func (c *cgiClient) decode(block []byte) (response *contract.Response, err error
 	return response, nil
 }
 
+// wanted is for [framing].
+func (c *cgiClient) wanted() bool { return !c.drop && (c.left != 0 || c.status != 0) }
+
 // Header implements [http.ResponseWriter].
 func (c *cgiClient) Header() http.Header {
 	if c.scratch != nil {
@@ -244,9 +247,6 @@ func (c *cgiClient) WriteHeader(status int) {
 
 // Write implements [http.ResponseWriter]. What is more than the program has announced is dropped.
 func (c *cgiClient) Write(p []byte) (int, error) {
-	if c.drop || len(p) == 0 {
-		return len(p), nil
-	}
 	if c.status != 0 {
 		c.wrong = contract.Untyped(p)
 		return 0, c.wrong

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gojinn/gojinn/internal/toolchain/toolchaintest"
 )
@@ -321,6 +322,31 @@ func TestCGICut(t *testing.T) {
 			return slices.ContainsFunc(logBuffer.find(t, "call failed"), func(e map[string]any) bool { return e["reason"] == reason })
 		})
 	}
+}
+
+// TestCGIIdle: what is dropped is no byte that goes.
+func TestCGIIdle(t *testing.T) {
+	long := times(100, prints("x"), sleeps(100*time.Millisecond))
+	s := serve(t, lines(
+		"respond /here here",
+		"gojinn /more "+moduleFile(t, "more.wasm", steps(prints("Content-Type: text/plain\nContent-Length: 2\n\nok"), long))+" {\ncontract cgi\ntimeout off\nidle_timeout 1s\n}",
+		"gojinn /local "+moduleFile(t, "local.wasm", steps(prints("Location: /here\n\n"), long))+" {\ncontract cgi\ntimeout off\nidle_timeout 1s\n}"))
+	if got := s.get("/local"); got.status != 504 {
+		t.Errorf("got %+v", got)
+	}
+	logBuffer.reset()
+	stays := &http.Transport{} // has its answer, and keeps the connection
+	defer stays.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/more", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.send(&http.Client{Transport: stays}, r); got.status != 200 || got.body != "ok" {
+		t.Errorf("got %+v", got)
+	}
+	eventually(t, "the call is ended", func() bool {
+		return slices.ContainsFunc(logBuffer.find(t, "call failed"), func(e map[string]any) bool { return e["reason"] == "timeout" })
+	})
 }
 
 // TestCGIUnbuffered: what a program has written is on its way when it waits.

@@ -34,9 +34,11 @@ type framing struct {
 	end func(b []byte, from int) int
 	// decode parses a head. The errors are *contract.DecodeError.
 	decode func(head []byte) (*contract.Response, error)
+	// wanted tells whether what comes next is for the client: else it is dropped.
+	wanted func() bool
 }
 
-var streamFraming = framing{contract.EndOfLine, contract.DecodeHead}
+var streamFraming = framing{contract.EndOfLine, contract.DecodeHead, func() bool { return true }}
 
 // stream takes the request to the function and its answer to the client, both as they come.
 func (c *call) stream(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
@@ -245,7 +247,7 @@ func (s *responseStream) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if len(body) == 0 || !s.hasBody {
+	if len(body) == 0 || !s.hasBody || !s.framing.wanted() {
 		return len(p), nil
 	}
 	for len(body) > 0 {
