@@ -1124,14 +1124,15 @@ def _reason(status):
 
 
 def _dechunk(body):
-    pieces = []
+    pieces, at = [], 0
     while True:
-        size, _, body = body.partition(b"\r\n")
-        size = int(size.partition(b";")[0], 16)
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end].partition(b";")[0], 16)
         if not size:
             return b"".join(pieces)
-        pieces.append(body[:size])
-        body = body[size + 2:]
+        at = end + 2
+        pieces.append(body[at:at + size])
+        at += size + 2
 
 
 def _patch_http_client(module, load):

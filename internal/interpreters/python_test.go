@@ -1129,6 +1129,7 @@ def checks():
     check(urlopen(url + "/f", data=urllib.parse.urlencode({"a b": "é&"}).encode()).read(), b"POST /f a+b=%C3%A9%26|application/x-www-form-urlencoded|")
     check(urlopen(Request(url, b"{}", {"X-A": "1", "Content-Type": "application/json"}, method="PUT")).read(), b"PUT / {}|application/json|1")
     check(urlopen(Request(url + "/size", iter([b"a", b"bc"]), method="POST")).read(), b"3")
+    check(urlopen(Request(url + "/size", (b"x" * 100 for _ in range(20000)), method="POST")).read(), b"2000000")
     check(urlopen(Request(url + "/size", b"x" * 3000000)).read(), b"3000000")
     check(urlopen(url + "/moved").read(), b"GET /there ||")
     check(urlopen(Request(url, method="HEAD")).read(), b"")
