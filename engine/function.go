@@ -337,6 +337,7 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 		}
 	}
 	receipt, err := s.run(ctx, in, out, log)
+	f.pool.ran(receipt.Duration)
 	served = true
 	receipt.Queue = queued
 	renew := f.keeps(s.code) && f.pool.renewing()

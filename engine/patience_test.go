@@ -12,7 +12,7 @@ func TestPatience(t *testing.T) {
 	for startup, want := range map[time.Duration]time.Duration{
 		0:                      minPatience,
 		time.Millisecond:       minPatience,
-		300 * time.Millisecond: 150 * time.Millisecond,
+		300 * time.Millisecond: 300 * time.Millisecond,
 		time.Hour:              maxPatience,
 	} {
 		p := newPool(Options{})
@@ -71,5 +71,65 @@ func TestPatienceWithUse(t *testing.T) {
 				t.Errorf("got %p, want %p", got, want)
 			}
 		})
+	}
+}
+
+// TestPatienceToLearn: as long as nobody knows what a start-up takes, calls wait to learn it; they don't wait on if
+// it is little.
+func TestPatienceToLearn(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		learn func(p *pool)
+	}{
+		{"start-up", func(p *pool) { p.took(time.Millisecond) }},
+		{"a call that reads nothing", func(p *pool) { p.ran(time.Millisecond) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPool(Options{Idle: time.Minute})
+			for range runtime.GOMAXPROCS(0) + 1 {
+				if _, err := p.acquire(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := make(chan *Sandbox)
+			go func() { got <- p.take(t.Context()) }()
+			waitFor(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.awaiting) == 1 })
+			test.learn(p)
+			if s := <-got; s != nil {
+				t.Errorf("got a sandbox")
+			}
+		})
+	}
+}
+
+// TestPatienceWithProgress: a call does not lose patience while those before it get sandboxes.
+func TestPatienceWithProgress(t *testing.T) {
+	t.Parallel()
+	p := newPool(Options{Idle: time.Minute})
+	p.took(200 * time.Millisecond)
+	const calls = 8
+	for range runtime.GOMAXPROCS(0) + calls {
+		if _, err := p.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan *Sandbox, calls)
+	for range calls {
+		go func() { got <- p.take(t.Context()) }()
+	}
+	waitFor(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.awaiting) == calls })
+	for i := range calls { // the last one waits for four times its patience
+		time.Sleep(100 * time.Millisecond)
+		if p.renewing() {
+			p.renewed(new(Sandbox))
+		}
+		if s := <-got; s == nil {
+			t.Fatalf("after %d others, a call lost patience", i)
+		}
+	}
+	if p.take(t.Context()) != nil {
+		t.Error("a call got a sandbox that there isn't")
 	}
 }

@@ -31,7 +31,7 @@ type pool struct {
 	idle time.Duration
 	warm int
 
-	patience atomic.Int64 // see took
+	patience atomic.Int64 // see took; 0: not known yet
 
 	mu        sync.Mutex
 	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed or freed
@@ -40,7 +40,8 @@ type pool struct {
 	ready     []*Sandbox      // longest parked first
 	restoring int             // sandboxes that are being renewed
 	filling   atomic.Int64    // goroutines that make some to be kept warm
-	awaiting  []chan *Sandbox // calls that wait for one of those, never more than there are
+	awaiting  []chan *Sandbox // calls that wait for one of those, or for one in use
+	handed    int             // sandboxes that such calls have got
 	timer     *time.Timer     // frees those that have been idle for too long; nil: none runs
 	freeing   sync.WaitGroup  // of those taken out of ready to be freed
 }
@@ -54,18 +55,36 @@ func newPool(options Options) *pool {
 	return p
 }
 
-// A call waits for a sandbox that is being renewed before it has one made: about as long as that
-// takes. That is minPatience for large programs whose start-up is short, and half as long as the start-up
-// for others, such as interpreters, but at most maxPatience. Where it is more than minPatience, calls
-// also wait for sandboxes that serve others, if as many are made or in use as there are processors.
+// A call waits for a sandbox that is being renewed before it has one made: as long as that
+// takes, which is minPatience for large programs whose start-up is short, and the start-up for others, such as
+// interpreters, but at most maxPatience. Where it is more than minPatience, or not yet
+// known, calls also wait for sandboxes that serve others, if as many are made or in use as there are processors.
+// They don't lose patience as long as others before them get theirs: one more start-up would only delay all. Nor
+// do they at once if one is being renewed for them, which is nearer to its end than a new one.
 const (
 	minPatience = 2 * time.Millisecond
-	maxPatience = time.Second
+	maxPatience = 2 * time.Second
+	// renewals is how many times its patience a call waits for a sandbox that is being renewed for it.
+	renewals = 3
 )
 
 // took notes how long a start-up has taken.
 func (p *pool) took(startup time.Duration) {
-	p.patience.Store(int64(min(max(startup/2, minPatience), maxPatience)))
+	patience := min(max(startup, minPatience), maxPatience)
+	if p.patience.Swap(int64(patience)) == 0 && patience == minPatience {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for len(p.awaiting) > p.restoring { // they have waited to learn this
+			p.hand(nil)
+		}
+	}
+}
+
+// ran notes how long a call has taken. It is the start-up, where none has been noticed.
+func (p *pool) ran(call time.Duration) {
+	if p.patience.Load() == 0 {
+		p.took(call)
+	}
 }
 
 // take returns a sandbox that is ready for a call, or nil if one has to be made.
@@ -80,7 +99,10 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 		p.mu.Unlock()
 		return s
 	}
-	patience := max(time.Duration(p.patience.Load()), minPatience)
+	patience := time.Duration(p.patience.Load())
+	if patience == 0 {
+		patience = maxPatience
+	}
 	inUse := int(p.running.Load()) - 1 - len(p.awaiting) + p.restoring // this call is one that runs
 	if len(p.awaiting) >= p.restoring && (patience == minPatience || inUse < runtime.GOMAXPROCS(0)) {
 		p.mu.Unlock()
@@ -88,23 +110,33 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 	}
 	renewed := make(chan *Sandbox, 1)
 	p.awaiting = append(p.awaiting, renewed)
+	handed := p.handed
 	p.mu.Unlock()
 
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case s := <-renewed:
-		return s
-	case <-timer.C:
-	case <-ctx.Done():
+	for round := 1; ; round++ {
+		select {
+		case s := <-renewed:
+			return s
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
+		i := slices.Index(p.awaiting, renewed)
+		switch {
+		case i < 0:
+			p.mu.Unlock()
+			return <-renewed // it came just now
+		case ctx.Err() != nil, patience == minPatience, p.handed == handed && (i >= p.restoring || round >= renewals):
+			p.awaiting = slices.Delete(p.awaiting, i, i+1)
+			p.mu.Unlock()
+			return nil
+		}
+		handed = p.handed
+		p.mu.Unlock()
+		timer.Reset(patience)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.awaiting, renewed); i >= 0 {
-		p.awaiting = slices.Delete(p.awaiting, i, i+1)
-		return nil
-	}
-	return <-renewed // it came just now
 }
 
 // renewing notes that a sandbox is being made ready for another call. It is
@@ -144,6 +176,9 @@ func (p *pool) put(s *Sandbox) bool {
 
 // hand gives a sandbox to the call that has waited longest. mu is held.
 func (p *pool) hand(s *Sandbox) {
+	if s != nil {
+		p.handed++
+	}
 	p.awaiting[0] <- s // has room
 	p.awaiting = slices.Delete(p.awaiting, 0, 1)
 }

@@ -214,6 +214,9 @@ func (s *Sandbox) park() {
 	s.pause()
 }
 
+// started notes how long the start-up took that a call has waited for.
+func (s *Sandbox) started() { s.function.pool.took(time.Since(s.origin)) }
+
 // exit keeps the guest where it is until its answer has been handed on. Then it
 // goes back to where it parked, or is left.
 func (s *Sandbox) exit(code uint32) {

@@ -112,6 +112,8 @@ func (p *process) isInput(d *descriptor) bool { return d == &p.std[inputDescript
 func (p *process) readInput() {
 	if p.startup.ahead {
 		p.sandbox.park()
+	} else if !p.startup.read {
+		p.sandbox.started()
 	}
 	p.startup.read = true
 	p.thaw()

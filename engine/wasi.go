@@ -54,6 +54,8 @@ type supervisor interface {
 	finish(reason error)
 	// park waits for a call; it doesn't return if none will come.
 	park()
+	// started notes that a start-up with its call has come to its first read.
+	started()
 	// caller is the context of who made the call.
 	caller() context.Context
 	// exit ends the call as the guest wishes; it doesn't return.

@@ -39,7 +39,8 @@ func (o *overseer) caller() context.Context { return o.ctx }
 
 func (o *overseer) finish(reason error) { panic(ended{reason}) }
 
-func (o *overseer) park() { panic("a process that serves a call waits for one") }
+func (o *overseer) park()    { panic("a process that serves a call waits for one") }
+func (o *overseer) started() {}
 
 func (o *overseer) exit(code uint32) { o.finish(&ExitError{code}) }
 
