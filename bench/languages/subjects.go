@@ -46,10 +46,10 @@ func contact(server string) ask {
 var programs = []*program{
 	{
 		name: "python-handler", language: "Python", what: "handler", interpreter: "GOJINN_TEST_PYTHON", source: "python", launcher: "guest/python/gojinn.py",
-		options: []string{"args python /app/gojinn.py contact:handler"}, asks: []ask{contact("gunicorn")}, least: 1, most: 2 * time.Millisecond,
+		options: []string{"args python /app/contactmain.py handler"}, asks: []ask{contact("gunicorn")}, least: 1, most: 2 * time.Millisecond,
 	}, {
 		name: "python-wsgi", language: "Python", what: "WSGI application", interpreter: "GOJINN_TEST_PYTHON", source: "python", launcher: "guest/python/gojinn.py",
-		options: []string{"args python /app/gojinn.py contact:application"}, asks: []ask{contact("gunicorn")}, most: 2 * time.Millisecond,
+		options: []string{"args python /app/contactmain.py application"}, asks: []ask{contact("gunicorn")}, most: 2 * time.Millisecond,
 	}, {
 		name: "python-flask", language: "Python", what: "Flask", interpreter: "GOJINN_TEST_PYTHON", source: "python", launcher: "guest/python/gojinn.py", packages: true,
 		options: []string{"args python /app/flaskmain.py", "memory 256MiB"}, least: 0.2, most: 5 * time.Millisecond,

@@ -202,8 +202,11 @@ def _send_json(reply, status, fields, text):
 
 def _answer(result, reply):
     """Sends what a handler returned."""
+    status = 200
+    if type(result) is tuple and len(result) == 2 and type(result[1]) is dict:  # what most answers are
+        status, result = result
     if type(result) is dict:
-        _send_json(reply, 200, {"Content-Type": _JSON}, _encode(result))
+        _send_json(reply, status, {"Content-Type": _JSON}, _encode(result))
         return
     response = _response(result)
     body, headers = response.body, response.headers
