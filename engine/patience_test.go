@@ -83,6 +83,7 @@ func TestPatienceToLearn(t *testing.T) {
 		learn func(p *pool)
 	}{
 		{"start-up", func(p *pool) { p.took(time.Millisecond) }},
+		{"a longer start-up", func(p *pool) { p.took(20 * time.Millisecond) }},
 		{"a call that reads nothing", func(p *pool) { p.ran(time.Millisecond) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -96,9 +97,13 @@ func TestPatienceToLearn(t *testing.T) {
 			got := make(chan *Sandbox)
 			go func() { got <- p.take(t.Context()) }()
 			waitFor(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.awaiting) == 1 })
+			start := time.Now()
 			test.learn(p)
 			if s := <-got; s != nil {
 				t.Errorf("got a sandbox")
+			}
+			if waited := time.Since(start); waited > maxPatience/2 {
+				t.Errorf("waited for another %s", waited)
 			}
 		})
 	}

@@ -31,7 +31,8 @@ type pool struct {
 	idle time.Duration
 	warm int
 
-	patience atomic.Int64 // see took; 0: not known yet
+	patience atomic.Int64  // see took; 0: not known yet
+	learned  chan struct{} // closed when it is
 
 	mu        sync.Mutex
 	calls     int             // that have a turn, wait for one, or whose sandbox is being renewed or freed
@@ -47,7 +48,7 @@ type pool struct {
 }
 
 func newPool(options Options) *pool {
-	p := &pool{limit: options.Concurrency, idle: options.Idle, warm: options.Warm}
+	p := &pool{limit: options.Concurrency, idle: options.Idle, warm: options.Warm, learned: make(chan struct{})}
 	p.closing, p.end = context.WithCancel(context.Background())
 	if p.limit.Calls > 0 {
 		p.slots = make(chan struct{}, p.limit.Calls)
@@ -70,13 +71,8 @@ const (
 
 // took notes how long a start-up has taken.
 func (p *pool) took(startup time.Duration) {
-	patience := min(max(startup, minPatience), maxPatience)
-	if p.patience.Swap(int64(patience)) == 0 && patience == minPatience {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for len(p.awaiting) > p.restoring { // they have waited to learn this
-			p.hand(nil)
-		}
+	if p.patience.Swap(int64(min(max(startup, minPatience), maxPatience))) == 0 {
+		close(p.learned)
 	}
 }
 
@@ -100,8 +96,9 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 		return s
 	}
 	patience := time.Duration(p.patience.Load())
+	var learned <-chan struct{}
 	if patience == 0 {
-		patience = maxPatience
+		patience, learned = maxPatience, p.learned
 	}
 	inUse := int(p.running.Load()) - 1 - len(p.awaiting) + p.restoring // this call is one that runs
 	if len(p.awaiting) >= p.restoring && (patience == minPatience || inUse < runtime.GOMAXPROCS(0)) {
@@ -119,6 +116,10 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 		select {
 		case s := <-renewed:
 			return s
+		case <-learned:
+			learned, patience = nil, time.Duration(p.patience.Load())
+			timer.Reset(patience)
+			continue
 		case <-timer.C:
 		case <-ctx.Done():
 		}

@@ -32,12 +32,25 @@ const (
 	maxGrowth = 64 << 20
 	// maxMissing is which part of the events that were due may be missing: those on their way.
 	maxMissing = 0.05
+	// maxJoining is how long clients may take till all of them listen: each has an interpreter started.
+	maxJoining = 5 * time.Minute
 	// pause is how long lies between two requests of those that are measured.
 	pause = 10 * time.Millisecond
 )
 
-// listened are the functions whose events clients listen to, by their folders.
-var listened = []string{"examples/events", "examples/events-rust"}
+// A source is a function whose events clients listen to.
+type source struct {
+	folder      string
+	interpreter string // the variable that names its interpreter's module; "" for none
+}
+
+var listened = []source{{folder: "examples/events"}, {folder: "examples/events-rust"}, {folder: "examples/events-python", interpreter: "GOJINN_TEST_PYTHON"}}
+
+// name is what the source has in tables, and its path.
+func (s source) name() string { return filepath.Base(s.folder) }
+
+// missing says whether its interpreter is not here.
+func (s source) missing() bool { return s.interpreter != "" && os.Getenv(s.interpreter) == "" }
 
 func main() {
 	clients := flag.Int("clients", 100, "how many listen")
@@ -124,6 +137,9 @@ func (b *bench) start(ctx context.Context, dir string) error {
 		return err
 	}
 	site := ""
+	serve := func(path, module, options string) {
+		site += fmt.Sprintf("handle_path %s/* {\ngojinn %s {\ncontract stream\nmax_request off\nconcurrency %d queue 1000\n%s}\n}\n", path, module, b.clients+10, options)
+	}
 	add := func(source, path string) error {
 		functions, err := toolchain.Find(source)
 		if err != nil {
@@ -136,15 +152,26 @@ func (b *bench) start(ctx context.Context, dir string) error {
 				return err
 			}
 		}
-		site += fmt.Sprintf("handle_path %s/* {\ngojinn %s {\ncontract stream\nmax_request off\nconcurrency %d queue 1000\n}\n}\n", path, module, b.clients+10)
+		serve(path, module, "")
 		return nil
 	}
 	if err := add("bench/stream/guest", "/bodies"); err != nil {
 		return err
 	}
 	for _, source := range listened {
-		if err := add(source, "/"+filepath.Base(source)); err != nil {
-			return err
+		switch {
+		case source.missing():
+			fmt.Fprintf(os.Stderr, "%s is left out: %s is not set\n", source.name(), source.interpreter)
+		case source.interpreter != "":
+			folder, err := filepath.Abs(source.folder)
+			if err != nil {
+				return err
+			}
+			serve("/"+source.name(), os.Getenv(source.interpreter), fmt.Sprintf("args python /app/gojinn.py main\nallow dir %q /app\nmemory 256MiB\n", folder))
+		default:
+			if err := add(source.folder, "/"+source.name()); err != nil {
+				return err
+			}
 		}
 	}
 	other := filepath.Join(dir, "other.wasm")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,16 +20,19 @@ import (
 // events returns a table with the latency of the other function before and while clients listen.
 func (b *bench) events(ctx context.Context) (string, error) {
 	var table strings.Builder
-	table.WriteString("| while | events | due | median | 99 in 100 | most |\n|---|--:|--:|--:|--:|--:|\n")
+	table.WriteString("| while | all listen after | events | due | median | 99 in 100 | most |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	quiet, err := b.latency(ctx, b.duration)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&table, "| nobody listens | | | %s |\n", quiet)
+	fmt.Fprintf(&table, "| nobody listens | | | | %s |\n", quiet)
 	for _, source := range listened {
-		row, err := b.listen(ctx, filepath.Base(source))
+		if source.missing() {
+			continue
+		}
+		row, err := b.listen(ctx, source.name())
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", source, err)
+			return "", fmt.Errorf("%s: %w", source.folder, err)
 		}
 		table.WriteString(row)
 	}
@@ -39,7 +41,7 @@ func (b *bench) events(ctx context.Context) (string, error) {
 
 // listen has clients listen and measures the other function meanwhile.
 func (b *bench) listen(ctx context.Context, name string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.duration+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, b.duration+maxJoining)
 	defer cancel()
 	transport := &http.Transport{MaxIdleConnsPerHost: b.clients}
 	defer transport.CloseIdleConnections()
@@ -51,6 +53,7 @@ func (b *bench) listen(ctx context.Context, name string) (string, error) {
 	listening.Add(b.clients)
 	leaving, leave := context.WithCancel(ctx)
 	defer leave()
+	start := time.Now()
 	for range b.clients {
 		done.Go(func() {
 			first := sync.OnceFunc(listening.Done)
@@ -67,6 +70,7 @@ func (b *bench) listen(ctx context.Context, name string) (string, error) {
 		})
 	}
 	listening.Wait()
+	joined := time.Since(start)
 	counting.Store(true)
 	measured, err := b.latency(ctx, b.duration)
 	counting.Store(false)
@@ -83,7 +87,7 @@ func (b *bench) listen(ctx context.Context, name string) (string, error) {
 	due := float64(b.clients) * b.duration.Seconds()
 	// The part of a second at each end: an event of each client may be just outside.
 	events := mark(fmt.Sprint(counted.Load()), float64(counted.Load()) >= due*(1-maxMissing)-float64(b.clients))
-	return fmt.Sprintf("| %d listen to %s | %s | %.0f | %s |\n", b.clients, name, events, due, measured), nil
+	return fmt.Sprintf("| %d listen to %s | %s | %s | %.0f | %s |\n", b.clients, name, report.Short(joined), events, due, measured), nil
 }
 
 // listenTo calls event for each event until ctx ends.
