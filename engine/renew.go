@@ -312,9 +312,10 @@ func (s *Sandbox) classify() (kind, why string, goRandom *uint32) {
 func maxStack(used int64) int { return int(min(leastStack+used/64, mostStack)) }
 
 // maxRewinds is how often a stack may be taken back that a start-up of that much fuel has made. What
-// the copies grow by, all in all, is proportional to its square.
+// the copies grow by, all in all, is proportional to its square: where that takes as long as the start-up, the two
+// together take least. Five instructions take a nanosecond, and to make and collect four bytes of a copy another.
 func maxRewinds(used int64) int {
-	return int(min(max(math.Sqrt(float64(used))/8, leastRewinds), mostRewinds))
+	return int(min(max(math.Sqrt(float64(used))/4, leastRewinds), mostRewinds))
 }
 
 // getGlobals returns the values of all mutable globals.

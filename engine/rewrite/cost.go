@@ -12,6 +12,7 @@ type compileCost struct {
 	instrs  uint64  // instructions, in units of costUnit
 	calls   uint64
 	nesting uint64 // of loops: the sum of their depths
+	exits   uint64 // blocks that are left from within a loop, for every loop: ours, not wazero's
 	labels  uint64 // of large branch tables
 	wide    uint64 // values beyond wideValues that calls, blocks and branches hand on
 }
@@ -60,5 +61,6 @@ func (c *compileCost) nanoseconds(locals, globals, mutable int) float64 {
 		costUnit*float64(c.instrs) +
 		350*float64(c.calls)*float64(mutable+ownGlobals) + // globals are loaded again after every call
 		500*float64(c.nesting) +
+		20*float64(c.exits) +
 		50*g + 5_000 // set up for every function
 }

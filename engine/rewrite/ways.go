@@ -73,6 +73,7 @@ func (s *scanner) leaveLoop(i uint32) {
 	s.reach(i)
 	l := s.b.loops[i]
 	exits := s.exits[l.exits:]
+	s.b.compile.exits += uint64(len(exits))
 	s.exits = s.exits[:l.exits]
 	for _, e := range exits {
 		s.frames[e.frame].exit = e.prev
