@@ -186,8 +186,11 @@ var startKinds = []struct {
 		t.slow, t.before = true, []any{store(0, atCount), store(4, 0), c32(1), c32(0), c32(1), c32(16), call(t.write), 0x1a}
 	}, StartLate, "standard output"},
 	{"sleeps", SnapshotOn, nil, func(t *tally) {
-		t.slow, t.before = true, []any{c32(200), c32(300), c32(1), c32(400), call(t.poll), 0x1a}
+		t.slow, t.before = true, []any{store(224, 1000), c32(200), c32(300), c32(1), c32(400), call(t.poll), 0x1a}
 	}, StartLate, "waits"},
+	{"looks whether it would wait", SnapshotOn, nil, func(t *tally) {
+		t.slow, t.before = true, []any{c32(200), c32(300), c32(1), c32(400), call(t.poll), 0x1a}
+	}, StartSnapshot, "on"},
 	{"uses a mount", SnapshotOn, func(t *testing.T, o *Options) {
 		if err := o.Grants.Mount("/data", &vfs.Device{Type: vfs.TypeCharacterDevice}); err != nil {
 			t.Fatal(err)

@@ -23,6 +23,9 @@ const (
 	eventWrite
 )
 
+// absoluteTime is a flag of an alarm (typenames.witx, $subclockflags).
+const absoluteTime = 1
+
 // subscription is an event that a guest waits for, and what became of it.
 type subscription struct {
 	userdata uint64
@@ -60,18 +63,27 @@ func (p *process) pollOneoff(in, out, n, result uint32) errno {
 }
 
 // beforePoll looks at a poll before the first read: one that asks for the input
-// is a read, any other takes time, which a program has only in a call.
+// is a read, any other takes time, which a program has only in a call, unless it
+// has an alarm that rings at once.
 func (p *process) beforePoll(subscribed []byte) {
 	if p.startup.read {
 		return
 	}
+	waits := true
 	for ; len(subscribed) > 0; subscribed = subscribed[subscriptionSize:] {
-		if subscribed[8] == eventRead && p.isInput(p.files.get(le.Uint32(subscribed[16:]))) {
-			p.readInput()
-			return
+		switch subscribed[8] {
+		case eventRead:
+			if p.isInput(p.files.get(le.Uint32(subscribed[16:]))) {
+				p.readInput()
+				return
+			}
+		case eventClock:
+			if relative := le.Uint16(subscribed[40:])&absoluteTime == 0; relative && le.Uint64(subscribed[24:]) == 0 {
+				waits = false
+			}
 		}
 	}
-	if p.startup.ahead {
+	if waits && p.startup.ahead {
 		p.effect("it waits")
 	}
 }
@@ -98,11 +110,10 @@ func (p *process) subscription(b []byte) (subscription, errno) {
 
 // alarm returns when a clock will have reached a time.
 func (p *process) alarm(clock uint32, ns uint64, flags uint16) (time.Time, errno) {
-	const absolute = 1 // typenames.witx, $subclockflags
-	if clock > clockMonotonic || flags&^absolute != 0 {
+	if clock > clockMonotonic || flags&^absoluteTime != 0 {
 		return time.Time{}, vfs.EINVAL
 	}
-	if flags&absolute != 0 {
+	if flags&absoluteTime != 0 {
 		now, _ := p.now(clock)
 		ns -= min(ns, now)
 	}

@@ -709,25 +709,6 @@ def _prepare_draws():
             _drawn.append(lambda forget=forget, module=sys.modules[name]: forget(module))
 
 
-def _patch_selectors(module, load):
-    """Loads selectors, which tries whether it can poll: a program that waits could not start ahead of its requests."""
-    import select
-
-    poll = getattr(select, "poll", None)
-    if poll is None:
-        return load()
-    select.poll = _Poll
-    try:
-        load()
-    finally:
-        select.poll = poll
-
-
-class _Poll:
-    def poll(self, timeout=None):
-        return []
-
-
 def _patch_asyncio(module, load):
     """Has event loops do without the socket by which other threads and signals wake them: there are none."""
     load()
@@ -1221,7 +1202,6 @@ sys.meta_path.insert(0, _Imports({
     "asyncio.selector_events": _patch_asyncio,
     "http.client": _patch_http_client,
     "random": _patch_random,
-    "selectors": _patch_selectors,
 }))
 
 if __name__ == "__main__":
