@@ -327,7 +327,7 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 		}
 		f.pool.leave()
 	}()
-	if s = f.pool.take(ctx); s != nil && s.outdated() && !s.postpone() {
+	if s = f.pool.take(ctx, f.shares()); s != nil && s.outdated() && !s.postpone() {
 		s.close()
 		s = nil
 	}
@@ -344,6 +344,12 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 	f.pool.release()
 	go f.renew(s, renew) // while the answer is handed on
 	return receipt, err
+}
+
+// shares tells whether calls share a start-up, or may for all that is known.
+func (f *Function) shares() bool {
+	kind, _ := f.start.is()
+	return (kind == StartSnapshot || kind == "") && (f.options.Idle > 0 || f.options.Warm > 0)
 }
 
 // sandbox makes a sandbox for a call. If calls share their start-up, it is started up to where they begin, as it

@@ -28,7 +28,7 @@ func TestPatience(t *testing.T) {
 	s := new(Sandbox)
 	renewed := time.AfterFunc(100*time.Millisecond, func() { p.renewed(s) })
 	defer renewed.Stop()
-	if got := p.take(t.Context()); got != s {
+	if got := p.take(t.Context(), true); got != s {
 		t.Error("a call did not wait for a sandbox that is being renewed")
 	}
 }
@@ -41,12 +41,14 @@ func TestPatienceWithUse(t *testing.T) {
 		name    string
 		startup time.Duration
 		inUse   int
+		shares  bool
 		waits   bool
 	}{
-		{"expensive, all busy", time.Minute, runtime.GOMAXPROCS(0), true},
-		{"expensive, more than all busy", time.Minute, runtime.GOMAXPROCS(0) + 3, true},
-		{"expensive, one processor free", time.Minute, runtime.GOMAXPROCS(0) - 1, false},
-		{"cheap, all busy", time.Millisecond, runtime.GOMAXPROCS(0), false},
+		{"expensive, all busy", time.Minute, runtime.GOMAXPROCS(0), true, true},
+		{"expensive, more than all busy", time.Minute, runtime.GOMAXPROCS(0) + 3, true, true},
+		{"expensive, one processor free", time.Minute, runtime.GOMAXPROCS(0) - 1, true, false},
+		{"expensive for each", time.Minute, runtime.GOMAXPROCS(0), false, false},
+		{"cheap, all busy", time.Millisecond, runtime.GOMAXPROCS(0), true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +69,7 @@ func TestPatienceWithUse(t *testing.T) {
 			if !test.waits {
 				want = nil
 			}
-			if got := p.take(t.Context()); got != want {
+			if got := p.take(t.Context(), test.shares); got != want {
 				t.Errorf("got %p, want %p", got, want)
 			}
 		})
@@ -95,7 +97,7 @@ func TestPatienceToLearn(t *testing.T) {
 				}
 			}
 			got := make(chan *Sandbox)
-			go func() { got <- p.take(t.Context()) }()
+			go func() { got <- p.take(t.Context(), true) }()
 			waitFor(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.awaiting) == 1 })
 			start := time.Now()
 			test.learn(p)
@@ -122,7 +124,7 @@ func TestPatienceWithProgress(t *testing.T) {
 	}
 	got := make(chan *Sandbox, calls)
 	for range calls {
-		go func() { got <- p.take(t.Context()) }()
+		go func() { got <- p.take(t.Context(), true) }()
 	}
 	waitFor(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.awaiting) == calls })
 	for i := range calls { // the last one waits for four times its patience
@@ -134,7 +136,7 @@ func TestPatienceWithProgress(t *testing.T) {
 			t.Fatalf("after %d others, a call lost patience", i)
 		}
 	}
-	if p.take(t.Context()) != nil {
+	if p.take(t.Context(), true) != nil {
 		t.Error("a call got a sandbox that there isn't")
 	}
 }

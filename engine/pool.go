@@ -59,7 +59,8 @@ func newPool(options Options) *pool {
 // A call waits for a sandbox that is being renewed before it has one made: as long as that
 // takes, which is minPatience for large programs whose start-up is short, and the start-up for others, such as
 // interpreters, but at most maxPatience. Where it is more than minPatience, or not yet
-// known, calls also wait for sandboxes that serve others, if as many are made or in use as there are processors.
+// known, calls that may share a start-up also wait for sandboxes that serve others, if as many are made or in use as
+// there are processors.
 // They don't lose patience as long as others before them get theirs: one more start-up would only delay all. Nor
 // do they at once if one is being renewed for them, which is nearer to its end than a new one.
 const (
@@ -84,8 +85,8 @@ func (p *pool) ran(call time.Duration) {
 }
 
 // take returns a sandbox that is ready for a call, or nil if one has to be made.
-// It waits a moment for one that is being renewed, or will be.
-func (p *pool) take(ctx context.Context) *Sandbox {
+// It waits a moment for one that is being renewed, or will be if calls share their start-up.
+func (p *pool) take(ctx context.Context, shares bool) *Sandbox {
 	p.mu.Lock()
 	if n := len(p.ready); n > 0 {
 		// The one that was parked last: the most of it is in the processor's caches.
@@ -101,7 +102,7 @@ func (p *pool) take(ctx context.Context) *Sandbox {
 		patience, learned = maxPatience, p.learned
 	}
 	inUse := int(p.running.Load()) - 1 - len(p.awaiting) + p.restoring // this call is one that runs
-	if len(p.awaiting) >= p.restoring && (patience == minPatience || inUse < runtime.GOMAXPROCS(0)) {
+	if len(p.awaiting) >= p.restoring && (!shares || p.retired || patience == minPatience || inUse < runtime.GOMAXPROCS(0)) {
 		p.mu.Unlock()
 		return nil
 	}
