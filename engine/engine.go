@@ -92,6 +92,7 @@ func (e *Engine) Restoring() (how, why string) {
 }
 
 func newEngine(config Config, unrestorable string) (*Engine, error) {
+	headroom()
 	if config.Compilers <= 0 {
 		config.Compilers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
