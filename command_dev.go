@@ -91,6 +91,7 @@ func (s *devServer) run(ctx context.Context, listenGiven bool) error {
 	if err := s.prepare(listenGiven); err != nil {
 		return err
 	}
+	seen, config := s.state(), fileState(s.config) // what changes while they are built is built again
 	if _, err := s.look(ctx); err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (s *devServer) run(ctx context.Context, listenGiven bool) error {
 	defer func() { _ = caddy.Stop() }() // the process ends with it
 	s.begin(ctx)
 	s.announce()
-	return s.watch(ctx)
+	return s.watch(ctx, seen, config)
 }
 
 // end gives up what prepare has got so far.
@@ -367,9 +368,9 @@ func (s *devServer) announce() {
 	fmt.Fprintf(s.out, "\nserving:\n%s\n", s.urls())
 }
 
-// watch looks at the sources until ctx ends, which is how the command ends.
-func (s *devServer) watch(ctx context.Context) error {
-	before, config := s.state(), fileState(s.config)
+// watch looks at the sources until ctx ends, which is how the command ends. It is given their state, and that of the
+// configuration, from before they were built.
+func (s *devServer) watch(ctx context.Context, before, config string) error {
 	settling := false
 	for ticker := time.Tick(watchInterval); ; {
 		select {
