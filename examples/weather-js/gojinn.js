@@ -1736,13 +1736,17 @@ function readHead() {
 	}
 }
 const plainHost = /^(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*$/
+const isAddress = name => {
+	const parts = name.split(".")
+	return parts.length === 4 && parts.every(p => p >= 0 && p < 256 && String(p | 0) === p)
+}
 // urlOf returns the URL of a request, and notes it. Where nothing is to be changed it is put together.
 function urlOf(head) {
 	const scheme = head.scheme + ":", host = head.host || "localhost", uri = head.uri
 	const colon = host.indexOf(":"), name = colon < 0 ? host : host.slice(0, colon), port = colon < 0 ? "" : host.slice(colon + 1)
 	const escaped = uri.includes("%"), bare = escaped ? uri.split("%").join("") : uri
 	if (uri[0] === "/" && !uri.includes("/.") && !uri.includes("'") && !uri.includes("#") && encodeURI(bare) === bare && !(escaped && /\/%2e/i.test(uri)) &&
-		plainHost.test(name) && (colon < 0 || port > 0 && port < 65536 && String(port | 0) === port && port !== ports[scheme])) {
+		(plainHost.test(name) || isAddress(name)) && (colon < 0 || port > 0 && port < 65536 && String(port | 0) === port && port !== ports[scheme])) {
 		const mark = uri.indexOf("?")
 		const path = (mark < 0 ? uri : uri.slice(0, mark)).slice(1).split("/")
 		known = {
