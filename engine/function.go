@@ -235,9 +235,10 @@ func cString(s string) string {
 }
 
 // keeps tells whether sandboxes of this code are kept for another call.
-func (f *Function) keeps(c *executable) bool {
-	return c.unrestorable == "" && (f.options.Idle > 0 || f.options.Warm > 0)
-}
+func (f *Function) keeps(c *executable) bool { return c.unrestorable == "" && f.parks() }
+
+// parks tells whether sandboxes are to be kept, if their code lets them.
+func (f *Function) parks() bool { return f.options.Idle > 0 || f.options.Warm > 0 }
 
 // Close ends the calls that are still running or waiting, as canceled, and
 // returns when the last has ended. Calling it again does nothing.
@@ -349,7 +350,7 @@ func (f *Function) Run(ctx context.Context, in io.Reader, out, log io.Writer) (R
 // shares tells whether calls share a start-up, or may for all that is known.
 func (f *Function) shares() bool {
 	kind, _ := f.start.is()
-	return (kind == StartSnapshot || kind == "") && (f.options.Idle > 0 || f.options.Warm > 0)
+	return (kind == StartSnapshot || kind == "") && f.parks()
 }
 
 // sandbox makes a sandbox for a call. If calls share their start-up, it is started up to where they begin, as it

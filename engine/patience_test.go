@@ -86,6 +86,7 @@ func TestPatienceToLearn(t *testing.T) {
 	}{
 		{"start-up", func(p *pool) { p.took(time.Millisecond) }},
 		{"a longer start-up", func(p *pool) { p.took(20 * time.Millisecond) }},
+		{"the end of the function", func(p *pool) { p.end() }},
 		{"a call that reads nothing", func(p *pool) { p.ran(time.Millisecond) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

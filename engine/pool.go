@@ -123,6 +123,7 @@ func (p *pool) take(ctx context.Context, shares bool) *Sandbox {
 			continue
 		case <-timer.C:
 		case <-ctx.Done():
+		case <-p.closing.Done():
 		}
 		p.mu.Lock()
 		i := slices.Index(p.awaiting, renewed)
@@ -130,7 +131,7 @@ func (p *pool) take(ctx context.Context, shares bool) *Sandbox {
 		case i < 0:
 			p.mu.Unlock()
 			return <-renewed // it came just now
-		case ctx.Err() != nil, patience == minPatience, p.handed == handed && (i >= p.restoring || round >= renewals):
+		case ctx.Err() != nil, p.closing.Err() != nil, patience == minPatience, p.handed == handed && (i >= p.restoring || round >= renewals):
 			p.awaiting = slices.Delete(p.awaiting, i, i+1)
 			p.mu.Unlock()
 			return nil

@@ -222,7 +222,6 @@ func (s *scanner) instructions() {
 			f := len(s.frames) - 1 - int(x)
 			to := &s.frames[f]
 			if to.kind != opLoop || code[start] != opBr || !s.jump(start, to.loop, inner) {
-				b.loops[to.loop].turns = b.loops[to.loop].turns || to.kind == opLoop
 				s.branch(f, inner, 0)
 			}
 			s.way.lost = s.way.lost || code[start] == opBr
@@ -551,9 +550,6 @@ func (s *scanner) labels(start, p int, inner uint32) int {
 		f := len(s.frames) - 1 - int(x)
 		to := &s.frames[f]
 		b.compile.hand(int(to.width), 1)
-		if to.kind == opLoop {
-			b.loops[to.loop].turns = true
-		}
 		s.branch(f, inner, 0)
 		if isDispatch {
 			s.target(f, inner)

@@ -44,7 +44,11 @@ func (s *scanner) reach(i uint32) {
 }
 
 // branch notes a branch to a frame, at which so much more is to be paid, from its place in the innermost loop.
+// A loop that it goes back to turns.
 func (s *scanner) branch(to int, inner uint32, more uint64) {
+	if f := &s.frames[to]; f.kind == opLoop {
+		s.b.loops[f.loop].turns = true
+	}
 	if !s.way.lost {
 		s.arrive(to, inner, s.way.cost+more)
 	}
