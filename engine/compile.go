@@ -33,6 +33,9 @@ func (e *Engine) fetch(key programKey) (*executable, error) {
 		return nil, err
 	}
 	err = guarded("loading", func() (err error) {
+		mu := &e.loading[int(key.digest[0])%len(e.loading)]
+		mu.Lock()
+		defer mu.Unlock()
 		c.compiled, err = e.runtime.CompileModule(onlyFromCache, kept.skeleton)
 		return err
 	})

@@ -66,6 +66,11 @@ type Engine struct {
 	loaders   chan struct{} // a token for each program that is being loaded from the store
 	loaded    func(took time.Duration)
 
+	// loading keeps one module from being loaded twice at the same time: wazero 1.12 shares the code with
+	// who comes second before all that belongs to it has been made (https://github.com/wazero/wazero/issues/2547).
+	// Modules share locks by their digests.
+	loading [16]sync.Mutex
+
 	processors   *processors       // that guests compute with
 	unrestorable string            // why no sandbox can be used twice; empty: they can
 	verify       func(what string) // as in Config

@@ -172,10 +172,14 @@ func TestWaitingForAProcessorEnds(t *testing.T) {
 	holder.take(t.Context(), t.Context(), time.Time{})
 	ended, end := context.WithCancel(t.Context())
 	var all sync.WaitGroup
+	expired := make(chan struct{})
 	for name, wait := range map[string]func(*claim) bool{
 		"caller":   func(c *claim) bool { return c.take(ended, t.Context(), time.Time{}) },
 		"function": func(c *claim) bool { return c.take(t.Context(), ended, time.Time{}) },
-		"deadline": func(c *claim) bool { return c.take(t.Context(), t.Context(), time.Now().Add(20*time.Millisecond)) },
+		"deadline": func(c *claim) bool {
+			defer close(expired)
+			return c.take(t.Context(), t.Context(), time.Now().Add(20*time.Millisecond))
+		},
 	} {
 		all.Go(func() {
 			if wait(newClaim(p, l)) {
@@ -183,7 +187,8 @@ func TestWaitingForAProcessorEnds(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, func() bool { return p.free.Load() <= -2 })
+	<-expired
+	waitFor(t, func() bool { return p.free.Load() == -2 })
 	var last sync.WaitGroup
 	joined(t, newClaim(p, l), &last, func() {})
 	end()

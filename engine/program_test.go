@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gojinn/gojinn/engine/rewrite"
 	"github.com/gojinn/gojinn/internal/wasmtest"
 )
 
@@ -106,6 +107,48 @@ func TestCompileHammer(t *testing.T) {
 	}
 	all.Wait()
 	waitFor(t, func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.programs) == 0 })
+}
+
+// TestOneModuleLoadedAtOnce: a program that is closed while it is being loaded may be opened again, and is
+// then loaded twice at the same time. Each loading gives whole code.
+func TestOneModuleLoadedAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, Config{CacheDir: filepath.Join(t.TempDir(), "cache")})
+	wasm := answer("whole")
+	p, err := e.Compile(t.Context(), wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := p.key
+	p.Close()
+	e.loaders = make(chan struct{}, 8)
+	for range 20 {
+		var all sync.WaitGroup
+		for range cap(e.loaders) {
+			all.Go(func() {
+				c, err := e.fetch(key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.free()
+				if err := guarded("instantiating", func() error { return instantiate(c) }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+// instantiate makes an instance of the code whose entry can be called.
+func instantiate(c *executable) error {
+	m, err := c.runtime.InstantiateModule(context.Background(), c.compiled, instanceConfig)
+	if err != nil {
+		return err
+	}
+	m.ExportedFunction(rewrite.EnterExport)
+	return m.Close(context.Background())
 }
 
 func TestCompileWaitsNoLongerThanItsContext(t *testing.T) {

@@ -93,8 +93,11 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 			return err
 		}
 		ctx = experimental.WithMemoryAllocator(ctx, s.memory)
-		s.module, err = code.runtime.InstantiateModule(ctx, code.compiled, instanceConfig)
-		return err
+		if s.module, err = code.runtime.InstantiateModule(ctx, code.compiled, instanceConfig); err != nil {
+			return err
+		}
+		s.entry = s.module.ExportedFunction(rewrite.EnterExport)
+		return nil
 	})
 	if s.end != nil { // memory was refused: the cause of whatever err says
 		err = s.end
@@ -104,7 +107,6 @@ func newSandbox(ctx context.Context, f *Function) (*Sandbox, error) {
 		return nil, err
 	}
 	s.fuel, _ = s.module.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
-	s.entry = s.module.ExportedFunction(rewrite.EnterExport)
 	code.remember(s)
 	s.claim.lend() // it will be needed at once
 	return s, nil
