@@ -189,14 +189,15 @@ func TestEndings(t *testing.T) {
 }
 
 // watchCollector fails the test if the garbage collector is held up before
-// stop is called: a collection takes much longer than it does now.
+// stop is called: a collection takes much longer than it does now. A guest that can't be
+// interrupted holds one up for good.
 func watchCollector(t *testing.T) (stop func()) {
 	collect := func() time.Duration {
 		start := time.Now()
 		runtime.GC()
 		return time.Since(start)
 	}
-	bound := 500*time.Millisecond + 5*collect()
+	bound := 5*time.Second + 5*collect()
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {

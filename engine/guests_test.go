@@ -280,10 +280,10 @@ func TestHostilePrograms(t *testing.T) {
 						t.Errorf("got %d bytes of stdout, %d of stderr, want no more than the limits", out.Len(), log.Len())
 					}
 					if endless {
-						if took := time.Since(start); took > limits.Timeout+time.Second {
+						if took := time.Since(start); took > limits.Timeout+5*time.Second {
 							t.Errorf("the call took %v, want it to end at its deadline", took)
 						}
-						if took := <-collected; took > 500*time.Millisecond {
+						if took := <-collected; took > 5*time.Second {
 							t.Errorf("the collector took %v", took)
 						}
 					}

@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+// The sandboxes in these tests are none: they must not stay parked until a pool frees them.
+
 // TestPatience: who would have to wait long for a new sandbox waits longer for one that is being renewed.
 func TestPatience(t *testing.T) {
 	t.Parallel()
@@ -22,7 +24,7 @@ func TestPatience(t *testing.T) {
 			t.Errorf("start-up of %s: got %s, want %s", startup, got, want)
 		}
 	}
-	p := newPool(Options{Idle: time.Minute})
+	p := newPool(Options{Idle: time.Hour})
 	p.restoring = 1
 	p.took(time.Minute)
 	s := new(Sandbox)
@@ -52,7 +54,7 @@ func TestPatienceWithUse(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPool(Options{Idle: time.Minute})
+			p := newPool(Options{Idle: time.Hour})
 			p.took(test.startup)
 			for range test.inUse + 1 { // and the one that asks
 				if _, err := p.acquire(t.Context()); err != nil {
@@ -91,7 +93,7 @@ func TestPatienceToLearn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPool(Options{Idle: time.Minute})
+			p := newPool(Options{Idle: time.Hour})
 			for range runtime.GOMAXPROCS(0) + 1 {
 				if _, err := p.acquire(t.Context()); err != nil {
 					t.Fatal(err)
@@ -115,7 +117,7 @@ func TestPatienceToLearn(t *testing.T) {
 // TestPatienceWithProgress: a call does not lose patience while those before it get sandboxes.
 func TestPatienceWithProgress(t *testing.T) {
 	t.Parallel()
-	p := newPool(Options{Idle: time.Minute})
+	p := newPool(Options{Idle: time.Hour})
 	p.took(200 * time.Millisecond)
 	const calls = 8
 	for range runtime.GOMAXPROCS(0) + calls {

@@ -347,7 +347,7 @@ func TestFunctionsShareProcessors(t *testing.T) {
 						}
 					})
 				}
-				waitFor(t, func() bool { return g.Running() == 32 })
+				waitFor(t, func() bool { return g.Running() == 32 && e.processors.free.Load() < 0 }) // one computes, another waits
 				beside := callsWithin(t, f, while)
 				stop()
 				all.Wait()

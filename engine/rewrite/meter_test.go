@@ -130,7 +130,7 @@ func TestInterrupted(t *testing.T) {
 			if err := w.load("", out); err != nil {
 				t.Fatal(err)
 			}
-			w.fuel = 1 << 24
+			w.fuel = 1 << 22
 			want := errFuel
 			if test.stack {
 				want, w.fuel = errStack, 1<<40
