@@ -501,7 +501,7 @@ func TestSlowSenderTimesOut(t *testing.T) {
 func TestConcurrency(t *testing.T) {
 	s := serve(t, lines(
 		"metrics /metrics",
-		"gojinn "+moduleFile(t, "spin.wasm", spins())+" {\n timeout 3s\n concurrency 1 queue 1 wait 500ms\n}"))
+		"gojinn "+moduleFile(t, "spin.wasm", spins())+" {\n timeout 8s\n concurrency 1 queue 1 wait 3s\n}"))
 	first, others := make(chan reply), make(chan reply)
 	go func() { first <- s.get("/") }()
 	eventually(t, "the first runs", func() bool {
@@ -519,8 +519,8 @@ func TestConcurrency(t *testing.T) {
 		}
 		waited = append(waited, time.Since(start))
 	}
-	if waited[1] > 450*time.Millisecond || waited[2] < 450*time.Millisecond {
-		t.Errorf("the refusals came after %s, want two at once and one after half a second", waited)
+	if waited[1] >= 3*time.Second || waited[2] < 3*time.Second {
+		t.Errorf("the refusals came after %s, want two at once and one after three seconds", waited)
 	}
 	if got := <-first; got.status != 504 {
 		t.Errorf("the first: got %+v", got)
