@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
 )
 
@@ -161,21 +160,19 @@ func (a *auditing) call(ctx context.Context, h *Handler) error {
 		if i < len(a.names) {
 			name = a.names[i]
 		}
-		request, err := h.inputOf(request)
+		ctx, input, err := h.inputOf(ctx, request)
 		if err != nil {
 			return err
 		}
 		var out bytes.Buffer
-		_, err = h.function().Run(ctx, bytes.NewReader(request), &out, a.said)
+		_, err = h.function().Run(ctx, bytes.NewReader(input), &out, a.said)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		status := 0
+		response, err := h.responseOf(out.Bytes(), err)
 		if err == nil {
-			var response *contract.Response
-			if response, err = h.responseOf(out.Bytes()); err == nil {
-				status = response.Status
-			}
+			status = response.Status
 		}
 		_, reason := statusOf(err)
 		fmt.Fprintf(a.said, "round %d, %s: %s", a.rounds, printable(name), reason)

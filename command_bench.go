@@ -18,7 +18,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/gojinn/gojinn/contract"
 	"github.com/gojinn/gojinn/engine"
 )
 
@@ -172,7 +171,7 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		starts:       make(map[string]int),
 		endings:      make(map[string]int),
 	}
-	request, err := h.inputOf(b.request)
+	ctx, input, err := h.inputOf(ctx, b.request)
 	if err != nil {
 		return err
 	}
@@ -183,7 +182,7 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 		if n == 0 {
 			runtime.ReadMemStats(&before)
 		}
-		in.Reset(request)
+		in.Reset(input)
 		out.Reset()
 		start := time.Now()
 		receipt, errCall := h.function().Run(ctx, &in, &out, io.Discard)
@@ -215,13 +214,13 @@ func (b *bench) measure(ctx context.Context, h *Handler, setting benchSetting) e
 
 // answerOf is the first answer in a word or two.
 func answerOf(h *Handler, out []byte, err error) string {
-	var response *contract.Response
-	if err == nil {
-		response, err = h.responseOf(out)
-	}
-	if err != nil {
+	response, err := h.responseOf(out, err)
+	switch {
+	case err != nil:
 		_, reason := statusOf(err)
 		return fmt.Sprintf("none, %s: %s", reason, printable(err.Error()))
+	case response.Status == 0:
+		return "that of another path"
 	}
 	return fmt.Sprintf("status %d", response.Status)
 }

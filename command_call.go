@@ -27,7 +27,8 @@ func callCommand() *cobra.Command {
 Runs a function on one request and prints what it answers. The request is a JSON
 object as docs/contract.md has it, from a file, or from standard input if the
 file's name is "-"; without one it is GET /. A function with contract stream reads
-its body behind its line, and answers likewise. The answer goes to standard output, what the
+its body behind its line, and answers likewise; one with contract cgi has it as
+variables and a body. The answer goes to standard output, what the
 function logs and the call's receipt to standard error. The exit code is 0 if
 the function answered, whatever the status, and 1 if it did not.`,
 		cobra.RangeArgs(1, 2),
@@ -93,18 +94,16 @@ func requestOf(stdin io.Reader, files []string) ([]byte, error) {
 // callOnce runs the function once, outside of a server.
 func (h *Handler) callOnce(ctx context.Context, request []byte, stdout, stderr io.Writer) error {
 	ctx = context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
-	request, err := h.inputOf(request)
+	ctx, input, err := h.inputOf(ctx, request)
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
-	receipt, err := h.function().Run(ctx, bytes.NewReader(request), &out, stderr)
+	receipt, err := h.function().Run(ctx, bytes.NewReader(input), &out, stderr)
 	status := 0
+	response, err := h.responseOf(out.Bytes(), err)
 	if err == nil {
-		var response *contract.Response
-		if response, err = h.responseOf(out.Bytes()); err == nil {
-			status = response.Status
-		}
+		status = response.Status
 	}
 	_, reason := statusOf(err)
 	printReceipt(stderr, reason, status, receipt)
