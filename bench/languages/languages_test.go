@@ -166,11 +166,13 @@ func TestSources(t *testing.T) {
 		{"Python", []string{"python3", "-c", "import contact; print(contact.check('{}'), contact.check('[]'), contact.check('x'), contact.check(" + quoted + "))"}},
 		{"JavaScript", []string{"node", "-e", "import('./contact.js').then(c => console.log(c.check('{}'), c.check('[]'), c.check('x'), c.check(" + quoted + ")))"}},
 		{"Ruby", []string{"ruby", "-I.", "-e", "require 'contact'; p Contact.check('{}'), Contact.check('[]'), Contact.check('x'), Contact.check(" + quoted + ")"}},
+		{"PHP", []string{"php", "-r", "ob_start(); require 'contact.php'; ob_end_clean();" +
+			"echo json_encode([check('{}'), check('[]'), check('x'), check(" + quoted + ")]);"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(context.Background(), test.argv[0], test.argv[1:]...)
-			cmd.Dir = map[string]string{"Python": "python", "JavaScript": "js", "Ruby": "ruby"}[test.name]
+			cmd.Dir = map[string]string{"Python": "python", "JavaScript": "js", "Ruby": "ruby", "PHP": "php"}[test.name]
 			cmd.Env = append(cmd.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 			out, err := cmd.CombinedOutput()
 			if errors.Is(err, exec.ErrNotFound) {

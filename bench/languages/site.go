@@ -114,6 +114,9 @@ func (s *site) note(format string, args ...any) {
 // folder is where a program's files are.
 func (s *site) folder(p *program) string { return filepath.Join(s.dir, p.name) }
 
+// native is where a server's are.
+func (s *site) native(server *server) string { return filepath.Join(s.dir, "native-"+server.name) }
+
 // missing says why a program can't be measured, "" if it can.
 func (p *program) missing(packages string) string {
 	module := p.module()
@@ -140,7 +143,8 @@ func (s *site) startServers(ctx context.Context, packages string) error {
 		if server.name == "flask" && packages == "" {
 			continue
 		}
-		if note := fmt.Sprintf("%s: %s.", server.name, strings.TrimSpace(string(version))); server.name != "gunicorn-threads" {
+		line, _, _ := strings.Cut(string(version), "\n")
+		if note := fmt.Sprintf("%s: %s.", server.name, line); server.name != "gunicorn-threads" {
 			s.notes = append(s.notes, note)
 		}
 		if err := s.startServer(ctx, server); err != nil {
@@ -160,7 +164,7 @@ func (s *site) startServer(ctx context.Context, server *server) error {
 	if err != nil {
 		return err
 	}
-	folder := filepath.Join(s.dir, "native-"+server.name)
+	folder := s.native(server)
 	if err := os.CopyFS(folder, os.DirFS(filepath.Join("bench", "languages", server.source()))); err != nil {
 		return err
 	}
@@ -175,6 +179,10 @@ func (s *site) startServer(ctx context.Context, server *server) error {
 	p.Address = address
 	s.servers = append(s.servers, &running{server, p})
 	return p.Await(ctx, time.Minute, func() bool {
+		if server.fastCGI {
+			c, err := net.Dial("tcp", address)
+			return err == nil && c.Close() == nil
+		}
 		_, err := process.Ask(ctx, http.MethodPost, p.URL("/contact"), contactBody)
 		return err == nil
 	})
@@ -215,8 +223,12 @@ func (s *site) allRows() []row {
 func (s *site) nativeRows(group string, a ask) (rows []row) {
 	for _, name := range []string{a.server, a.server + "-threads"} {
 		if r := s.serverNamed(name); r != nil {
+			directive := "reverse_proxy"
+			if r.fastCGI {
+				directive = "php_fastcgi"
+			}
 			rows = append(rows, row{
-				group: group, label: "`reverse_proxy` to " + r.title, path: "/native-" + name + a.path, status: a.status, answer: a.answer,
+				group: group, label: "`" + directive + "` to " + r.title, path: "/native-" + name + a.path, status: a.status, answer: a.answer,
 				base: name == a.server,
 			})
 		}
@@ -341,7 +353,11 @@ http://%s {
 	respond /hello "hello"
 `, s.admin, filepath.Join(s.dir, "storage"), s.cache(), sandboxes, sandboxes, address)
 	for _, r := range s.servers {
-		fmt.Fprintf(&b, "\thandle_path /native-%s/* {\n\t\treverse_proxy %s\n\t}\n", r.name, r.process.Address)
+		proxy := "reverse_proxy"
+		if r.fastCGI {
+			proxy = fmt.Sprintf("root * %q\n\t\tphp_fastcgi", s.native(r.server))
+		}
+		fmt.Fprintf(&b, "\thandle_path /native-%s/* {\n\t\t%s %s\n\t}\n", r.name, proxy, r.process.Address)
 	}
 	for _, p := range s.programs {
 		fmt.Fprintf(&b, "\thandle_path /%s/* {\n\t\tgojinn %q {\n", p.name, p.module())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,10 @@ var programs = []*program{
 	}, {
 		name: "js", language: "JavaScript", what: "fetch handler", interpreter: "GOJINN_TEST_QUICKJS", source: "js", launcher: "guest/js/gojinn.js",
 		options: []string{"args quickjs /app/gojinn.js contact.js"}, asks: []ask{contact("node")}, most: time.Millisecond,
+	}, {
+		name: "php", language: "PHP", what: "script, by CGI", interpreter: "GOJINN_TEST_PHP_CGI", source: "php",
+		options: []string{"contract cgi", "script_root /app", "memory 256MiB"},
+		asks:    []ask{{path: "/contact.php", status: 201, answer: "ada@example.com", server: "php-fpm"}},
 	},
 }
 
@@ -76,6 +81,7 @@ type server struct {
 	// command returns how to run it in a folder with the files, at a port of 127.0.0.1.
 	command func(dir, port string) (*exec.Cmd, error)
 	version []string // a command that prints it
+	fastCGI bool     // that is how it is spoken to
 }
 
 var processes = runtime.NumCPU()
@@ -101,7 +107,31 @@ var servers = []*server{
 		command: func(dir, port string) (*exec.Cmd, error) {
 			return in(dir, "node", "server.js", strconv.Itoa(processes), port)
 		},
+	}, {
+		name: "php-fpm", title: "php-fpm", version: []string{phpFPM, "-v"}, command: startPHP, fastCGI: true,
 	},
+}
+
+// phpFPM is the newest that the distribution has: its name has a version.
+var phpFPM = func() string {
+	found, _ := filepath.Glob("/usr/sbin/php-fpm?*") // the pattern is right
+	if len(found) == 0 {
+		return "php-fpm"
+	}
+	return found[len(found)-1]
+}()
+
+// startPHP has a process for each processor serve scripts. Root's are root's: nobody else may look into dir.
+func startPHP(dir, port string) (*exec.Cmd, error) {
+	config := fmt.Sprintf("[global]\nerror_log = /dev/stderr\nlog_level = error\n[www]\nlisten = 127.0.0.1:%s\npm = static\npm.max_children = %d\n", port, processes)
+	if os.Geteuid() == 0 {
+		config += "user = root\ngroup = root\n"
+	}
+	file := filepath.Join(dir, "fpm.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	return in(dir, phpFPM, "--nodaemonize", "--allow-to-run-as-root", "--fpm-config", file)
 }
 
 // debianPython is the interpreter for which the distribution has its packages: another may come first in PATH.
@@ -135,6 +165,8 @@ func (s *server) source() string {
 		return "ruby"
 	case "node":
 		return "js"
+	case "php-fpm":
+		return "php"
 	}
 	return "python"
 }
