@@ -199,13 +199,19 @@ type cgiClient struct {
 	wrong   error       // what the program has done
 }
 
+// decodeCGI parses the head of a program that talks to the client itself, or of another, which may answer with another
+// path: then there is no response.
+func decodeCGI(block []byte, nph bool) (response *contract.Response, local string, err error) {
+	if nph {
+		response, err = contract.DecodeNPH(block)
+		return response, "", err
+	}
+	return contract.DecodeCGI(block)
+}
+
 // decode is for [framing].
 func (c *cgiClient) decode(block []byte) (response *contract.Response, err error) {
-	if c.nph {
-		response, err = contract.DecodeNPH(block)
-	} else {
-		response, c.local, err = contract.DecodeCGI(block)
-	}
+	response, c.local, err = decodeCGI(block, c.nph)
 	if err != nil {
 		return nil, err
 	}

@@ -148,11 +148,7 @@ func (h *Handler) responseOf(out []byte, failed error) (response *contract.Respo
 }
 
 func (h *Handler) cgiResponse(out []byte) (*contract.Response, error) {
-	block := out[:contract.EndOfFields(out, 0)]
-	if h.served.nph() {
-		return contract.DecodeNPH(block)
-	}
-	response, _, err := contract.DecodeCGI(block)
+	response, _, err := decodeCGI(out[:contract.EndOfFields(out, 0)], h.served.nph())
 	if response == nil && err == nil {
 		response = new(contract.Response)
 	}

@@ -1,7 +1,7 @@
 // Command languages measures programs in interpreted languages, each request in a sandbox of its own
 // that begins where the interpreter has started, beside the same files in the servers that their
-// authors would run behind Caddy's reverse_proxy: gunicorn, puma, node and php-fpm, with as many processes as
-// there are processors. Caddy, the servers and the load generator share the processors of one machine.
+// authors would run behind Caddy: gunicorn, puma and node by reverse_proxy, php-fpm by php_fastcgi, with as many
+// processes as there are processors. Caddy, the servers and the load generator share the processors of one machine.
 //
 // Rounds are interleaved: every round measures every row once, in another order. Reported are the medians over
 // the rounds and, of the ratios within a round, the extremes too.

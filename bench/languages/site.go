@@ -223,12 +223,8 @@ func (s *site) allRows() []row {
 func (s *site) nativeRows(group string, a ask) (rows []row) {
 	for _, name := range []string{a.server, a.server + "-threads"} {
 		if r := s.serverNamed(name); r != nil {
-			directive := "reverse_proxy"
-			if r.fastCGI {
-				directive = "php_fastcgi"
-			}
 			rows = append(rows, row{
-				group: group, label: "`" + directive + "` to " + r.title, path: "/native-" + name + a.path, status: a.status, answer: a.answer,
+				group: group, label: "`" + r.directive() + "` to " + r.title, path: "/native-" + name + a.path, status: a.status, answer: a.answer,
 				base: name == a.server,
 			})
 		}
@@ -353,11 +349,7 @@ http://%s {
 	respond /hello "hello"
 `, s.admin, filepath.Join(s.dir, "storage"), s.cache(), sandboxes, sandboxes, address)
 	for _, r := range s.servers {
-		proxy := "reverse_proxy"
-		if r.fastCGI {
-			proxy = fmt.Sprintf("root * %q\n\t\tphp_fastcgi", s.native(r.server))
-		}
-		fmt.Fprintf(&b, "\thandle_path /native-%s/* {\n\t\t%s %s\n\t}\n", r.name, proxy, r.process.Address)
+		fmt.Fprintf(&b, "\thandle_path /native-%s/* {\n\t\troot * %q\n\t\t%s %s\n\t}\n", r.name, s.native(r.server), r.directive(), r.process.Address)
 	}
 	for _, p := range s.programs {
 		fmt.Fprintf(&b, "\thandle_path /%s/* {\n\t\tgojinn %q {\n", p.name, p.module())

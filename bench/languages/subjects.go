@@ -158,6 +158,14 @@ func in(dir, name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
+// directive is by which Caddy hands requests on to it.
+func (s *server) directive() string {
+	if s.fastCGI {
+		return "php_fastcgi"
+	}
+	return "reverse_proxy"
+}
+
 // source is the folder with the files that a server of this name serves.
 func (s *server) source() string {
 	switch s.name {

@@ -1736,9 +1736,12 @@ function readHead() {
 	}
 }
 const plainHost = /^(?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*$/
+// isNumber tells whether text is a number below an end, written as a URL has it: in decimal, without zeros before it.
+const isNumber = (text, end) => text >= 0 && text < end && String(text | 0) === text
+// isAddress tells whether a host is an IPv4 address that a URL would not write otherwise.
 const isAddress = name => {
 	const parts = name.split(".")
-	return parts.length === 4 && parts.every(p => p >= 0 && p < 256 && String(p | 0) === p)
+	return parts.length === 4 && parts.every(part => isNumber(part, 256))
 }
 // urlOf returns the URL of a request, and notes it. Where nothing is to be changed it is put together.
 function urlOf(head) {
@@ -1746,7 +1749,7 @@ function urlOf(head) {
 	const colon = host.indexOf(":"), name = colon < 0 ? host : host.slice(0, colon), port = colon < 0 ? "" : host.slice(colon + 1)
 	const escaped = uri.includes("%"), bare = escaped ? uri.split("%").join("") : uri
 	if (uri[0] === "/" && !uri.includes("/.") && !uri.includes("'") && !uri.includes("#") && encodeURI(bare) === bare && !(escaped && /\/%2e/i.test(uri)) &&
-		(plainHost.test(name) || isAddress(name)) && (colon < 0 || port > 0 && port < 65536 && String(port | 0) === port && port !== ports[scheme])) {
+		(plainHost.test(name) || isAddress(name)) && (colon < 0 || port > 0 && isNumber(port, 65536) && port !== ports[scheme])) {
 		const mark = uri.indexOf("?")
 		const path = (mark < 0 ? uri : uri.slice(0, mark)).slice(1).split("/")
 		known = {
